@@ -1,0 +1,294 @@
+package icmp_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"iomux/transport"
+	"iomux/transport/icmp"
+	"iomux/transport/netlab"
+)
+
+var networks = []string{"ip4:icmp", "udp4:icmp"}
+
+func TestNetworksAreRegistered(t *testing.T) {
+	for _, network := range networks {
+		if !slices.Contains(transport.Networks(), network) {
+			t.Errorf("%s is not among %q", network, transport.Networks())
+		}
+	}
+	_, err := transport.Open("ip4:igmp", "", nil)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ip4:icmp, udp4:icmp") {
+		t.Errorf("an unknown network is %v, want fs.ErrNotExist with a list of the known", err)
+	}
+}
+
+func TestDescriptorIsNonBlockingAndCloseOnExec(t *testing.T) {
+	for _, network := range networks {
+		tr := open(t, network, "", nil)
+		status, err := unix.FcntlInt(uintptr(tr.FD()), unix.F_GETFL, 0)
+		if err != nil || status&unix.O_NONBLOCK == 0 {
+			t.Errorf("%s: status flags %#x, %v, want O_NONBLOCK", network, status, err)
+		}
+		flags, err := unix.FcntlInt(uintptr(tr.FD()), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC == 0 {
+			t.Errorf("%s: descriptor flags %#x, %v, want FD_CLOEXEC", network, flags, err)
+		}
+		recvNone(t, tr)
+		if tr.BatchSize() != 64 {
+			t.Errorf("%s: BatchSize() = %d, want 64", network, tr.BatchSize())
+		}
+	}
+}
+
+func TestBoundTransportReceivesOnlyWhatIsSentToItsAddress(t *testing.T) {
+	tr := open(t, "ip4:icmp", "127.0.0.5", only(request))
+	to := netip.MustParseAddr("127.0.0.5")
+	send(t, tr, message(request, loopback, 1, 1, nil), message(request, to, 1, 2, nil))
+	got := recv(t, tr, 1)[0]
+	if got.Local != to || got.Peer.Addr() != to {
+		t.Errorf("received %v to %v, want from and to %v", got.Peer.Addr(), got.Local, to)
+	}
+	recvNone(t, tr)
+}
+
+func TestSourceIsForMessagesWithoutLocal(t *testing.T) {
+	for _, network := range networks {
+		source := netip.MustParseAddr("127.0.0.9")
+		tr, witness := open(t, network, "", &transport.Config{Source: source}), open(t, "ip4:icmp", "", only(request))
+		own := message(request, loopback, 1, 1, nil)
+		own.Local = netip.MustParseAddr("127.0.0.3")
+		send(t, tr, message(request, loopback, 1, 2, nil), own)
+		got := recv(t, witness, 2)
+		if got[0].Peer.Addr() != source || got[1].Peer.Addr() != own.Local {
+			t.Errorf("%s: sent from %v and %v, want %v and %v", network, got[0].Peer, got[1].Peer, source, own.Local)
+		}
+	}
+}
+
+func TestConfigReachesTheSocket(t *testing.T) {
+	option := func(tr transport.Transport, name int) int {
+		v, err := unix.GetsockoptInt(tr.FD(), unix.SOL_SOCKET, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, network := range networks {
+		tr := open(t, network, "", &transport.Config{RecvBuffer: 10_000, SendBuffer: 20_000, Batch: 1024, Queues: 1, Mark: 1<<31 + 7, Interface: "lo"})
+		if got := option(tr, unix.SO_RCVBUF); got != 2*10_000 { // socket(7): the kernel doubles it
+			t.Errorf("%s: SO_RCVBUF is %d, want 20000", network, got)
+		}
+		if got := option(tr, unix.SO_SNDBUF); got != 2*20_000 {
+			t.Errorf("%s: SO_SNDBUF is %d, want 40000", network, got)
+		}
+		if got := uint32(option(tr, unix.SO_MARK)); got != 1<<31+7 {
+			t.Errorf("%s: SO_MARK is %#x, want 0x80000007", network, got)
+		}
+		if got, err := unix.GetsockoptString(tr.FD(), unix.SOL_SOCKET, unix.SO_BINDTODEVICE); got != "lo" || err != nil {
+			t.Errorf("%s: SO_BINDTODEVICE is %q, %v, want lo", network, got, err)
+		}
+		if tr.BatchSize() != 1024 {
+			t.Errorf("%s: BatchSize() = %d, want 1024", network, tr.BatchSize())
+		}
+	}
+}
+
+func TestBuffersPassTheLimitOfTheSystemWhereAllowed(t *testing.T) {
+	probe := open(t, "ip4:icmp", "", nil)
+	for name, option := range map[string]struct{ plain, force int }{
+		"RecvBuffer": {unix.SO_RCVBUF, unix.SO_RCVBUFFORCE},
+		"SendBuffer": {unix.SO_SNDBUF, unix.SO_SNDBUFFORCE},
+	} {
+		if err := unix.SetsockoptInt(probe.FD(), unix.SOL_SOCKET, option.plain, 1<<29); err != nil {
+			t.Fatal(err)
+		}
+		limit, err := unix.GetsockoptInt(probe.FD(), unix.SOL_SOCKET, option.plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := limit
+		if unix.SetsockoptInt(probe.FD(), unix.SOL_SOCKET, option.force, limit) == nil {
+			want = 2 * limit
+		}
+		tr := open(t, "ip4:icmp", "", &transport.Config{RecvBuffer: limit, SendBuffer: limit})
+		if got, err := unix.GetsockoptInt(tr.FD(), unix.SOL_SOCKET, option.plain); got != want || err != nil {
+			t.Errorf("%s beyond the limit: %d, %v, want %d", name, got, err, want)
+		}
+	}
+}
+
+func TestOpenRefusesWhatItCannotHonour(t *testing.T) {
+	if err := lab(t).SetPingGroups(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	both := func(address string, cfg transport.Config, want string) {
+		t.Helper()
+		refused(t, "ip4:icmp", address, cfg, want)
+		refused(t, "udp4:icmp", address, cfg, want)
+	}
+	for _, address := range []string{"localhost", "127.0.0.1:0", "::1", "::ffff:127.0.0.1", "fe80::1%lo", " ", "127.0.0.1/8"} {
+		both(address, transport.Config{}, "address "+address+`: want an IPv4 address to bind to, "192.0.2.1" for instance, without a port, or ""`)
+	}
+	both("192.0.2.1", transport.Config{}, "bind: cannot assign requested address")
+	both("", transport.Config{Batch: -1}, "Config.Batch is -1: want 1 to 1024, or 0 for 64")
+	both("", transport.Config{Batch: 1025}, "Config.Batch is 1025: want 1 to 1024, or 0 for 64")
+	both("", transport.Config{RecvBuffer: -1}, "Config.RecvBuffer is -1: want bytes, or 0 for the system's default")
+	both("", transport.Config{SendBuffer: -1}, "Config.SendBuffer is -1: want bytes, or 0 for the system's default")
+	both("", transport.Config{Queues: -1}, "Config.Queues is -1: a socket has one queue, want 0 or 1")
+	both("", transport.Config{Queues: 2}, "Config.Queues is 2: a socket has one queue, want 0 or 1")
+	both("", transport.Config{Interface: "nosuch"}, "interface nosuch: setsockopt SO_BINDTODEVICE: no such device")
+	both("", transport.Config{Interface: "0123456789abcdef"}, `Config.Interface is "0123456789abcdef": an interface name has at most 15 bytes`)
+	both("", transport.Config{Source: netip.IPv6Loopback()}, "address ::1: Config.Source is not an IPv4 address")
+	both("", transport.Config{Source: netip.MustParseAddr("::ffff:127.0.0.1")}, "address ::ffff:127.0.0.1: Config.Source is not an IPv4 address")
+	both("", transport.Config{Filter: make([]bpf.RawInstruction, 1<<16+1)}, "Config.Filter has 65537 instructions: the kernel takes at most 4096")
+	both("", transport.Config{Filter: []bpf.RawInstruction{{Op: 0xffff}}}, "setsockopt SO_ATTACH_FILTER: invalid argument")
+
+	const want = "want icmp.Options"
+	refused(t, "ip4:icmp", "", transport.Config{Options: &icmp.Options{}}, "Config.Options is a *icmp.Options: "+want)
+	refused(t, "ip4:icmp", "", transport.Config{Options: 8}, "Config.Options is a int: "+want)
+	refused(t, "udp4:icmp", "", transport.Config{Options: icmp.Options{}},
+		"Config.Options is a icmp.Options: want nil, as a ping socket receives echo replies only")
+}
+
+// refused checks the error, and that no descriptor is left of the attempt.
+func refused(t *testing.T, network, address string, cfg transport.Config, want string) {
+	t.Helper()
+	before := descriptors(t)
+	tr, err := transport.Open(network, address, &cfg)
+	if tr != nil || err == nil {
+		t.Fatalf("%s %q: Open = %T, %v, want an error: %s", network, address, tr, err, want)
+	}
+	if op, ok := err.(*net.OpError); !ok || op.Op != "open" || op.Net != network {
+		t.Errorf("the error is %T %v, want a *net.OpError with Op open and Net %s", err, err, network)
+	}
+	if got := err.Error(); got != "open "+network+": "+want {
+		t.Errorf("got  %s\nwant open %s: %s", got, network, want)
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%s: %d descriptors are open, %d before", err, after, before)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// TestWithoutPrivileges runs itself again without the capabilities. The second
+// run, which has them taken away, prints the errors and what it could have.
+func TestWithoutPrivileges(t *testing.T) {
+	lab(t)
+	const variable = "ICMP_TEST_UNPRIVILEGED"
+	if os.Getenv(variable) != "" {
+		for _, network := range networks {
+			_, err := transport.Open(network, "", &transport.Config{Mark: 1})
+			if errors.Is(err, fs.ErrPermission) {
+				fmt.Println(err)
+			}
+		}
+		if tr, err := transport.Open("udp4:icmp", "", &transport.Config{RecvBuffer: 10_000, SendBuffer: 20_000}); err == nil {
+			in, _ := unix.GetsockoptInt(tr.FD(), unix.SOL_SOCKET, unix.SO_RCVBUF)
+			out, _ := unix.GetsockoptInt(tr.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF)
+			fmt.Println("buffers", in, out)
+		}
+		return
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	setcap := func(capability string) string {
+		return "grant it by `sudo setcap " + capability + "+ep " + program + "`, or run as root"
+	}
+	const ping = "open udp4:icmp: "
+	raw := "open ip4:icmp: socket: operation not permitted: it needs CAP_NET_RAW; " + setcap("cap_net_raw") +
+		`, or use the network "udp4:icmp" if replies are all that is wanted` + "\n"
+	for _, c := range []struct {
+		pings bool // whether the group of the process may open ping sockets
+		want  string
+	}{
+		{false, raw + ping + "socket: permission denied: no group of the process is in net.ipv4.ping_group_range: " +
+			"set it by `sudo sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or use the network \"ip4:icmp\", which needs CAP_NET_RAW instead\n"},
+		{true, raw + ping + "setsockopt SO_MARK: operation not permitted: it needs CAP_NET_ADMIN; " + setcap("cap_net_admin") +
+			"\nbuffers 20000 40000\n"},
+	} {
+		ns, err := netlab.New() // there nobody may
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ns.Close()
+		if c.pings {
+			if err := ns.SetPingGroups(0, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var out strings.Builder
+		cmd := exec.Command(program, "-test.run=^TestWithoutPrivileges$")
+		cmd.Env = append(os.Environ(), variable+"=1")
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := ns.Do(func() error { return netlab.WithoutCapabilities(cmd, unix.CAP_NET_RAW, unix.CAP_NET_ADMIN) }); err != nil {
+			t.Fatal(err)
+		}
+		err = cmd.Wait()
+		if got, _, _ := strings.Cut(out.String(), "PASS"); got != c.want || err != nil {
+			t.Errorf("ping sockets allowed: %v: %v\ngot  %swant %s", c.pings, err, got, c.want)
+		}
+	}
+}
+
+func TestInterfaceDirectsWhatIsSent(t *testing.T) {
+	peer := cable(t)
+	tr := open(t, "ip4:icmp", "", only(reply))
+	near := ifindex(t, "near")
+	send(t, tr, message(request, peer, 1, 1, nil))
+	if got := recv(t, tr, 1)[0]; got.Ifindex != near || got.Local.String() != "192.0.2.1" {
+		t.Errorf("the reply came in by %d to %v, want %d and 192.0.2.1", got.Ifindex, got.Local, near)
+	}
+	m := message(request, netip.MustParseAddr("198.51.100.1"), 1, 1, nil) // there is no route to it
+	for _, c := range []struct {
+		ifindex, n int
+		err        error
+	}{{0, 0, syscall.ENETUNREACH}, {near, 1, nil}, {1 << 20, 0, syscall.ENODEV}} {
+		m.Ifindex = c.ifindex
+		if n, err := tr.Send([]transport.Message{m}); n != c.n || !errors.Is(err, c.err) {
+			t.Errorf("by interface %d: Send = %d, %v, want %d, %v", c.ifindex, n, err, c.n, c.err)
+		}
+	}
+}
+
+func TestAfterCloseEveryCallIsErrClosed(t *testing.T) {
+	for _, network := range networks {
+		tr := open(t, network, "", nil)
+		if err := tr.Close(); err != nil {
+			t.Fatal(err)
+		}
+		ms := []transport.Message{message(request, loopback, 1, 1, nil)}
+		_, recvErr := tr.Recv(ms)
+		_, sendErr := tr.Send(ms)
+		for call, err := range map[string]error{"Recv": recvErr, "Send": sendErr, "Close": tr.Close()} {
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%s: %s = %v, want net.ErrClosed", network, call, err)
+			}
+		}
+		if tr.FD() != -1 {
+			t.Errorf("%s: FD() = %d, want -1", network, tr.FD())
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package sock
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"iomux/transport"
+)
+
+// Limits of the kernel.
+const (
+	maxBatch  = 1024 // UIO_MAXIOV: sendmmsg(2) moves no more in one call
+	maxFilter = 4096 // BPF_MAXINSNS: longer programs are EINVAL
+)
+
+// Open creates a socket and applies what all sockets have in common: the
+// batch size, the buffers, the interface and the mark of the Config, which may
+// be nil. The socket receives nothing before Start.
+func Open(spec Spec, cfg *transport.Config) (*Socket, error) {
+	if cfg == nil {
+		cfg = &transport.Config{}
+	}
+	if err := check(cfg); err != nil {
+		return nil, opError("open", spec.Network, nil, err)
+	}
+	fd, err := unix.Socket(spec.Domain, spec.Type|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, spec.Protocol)
+	if err != nil {
+		return nil, opError("open", spec.Network, nil,
+			explain(os.NewSyscallError("socket", err), spec.Denied.Capability, spec.Denied.Advice))
+	}
+	s := &Socket{network: spec.Network, format: spec.Format}
+	s.fd.Store(int64(fd))
+	if err := s.configure(cfg); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	size := defaultBatch
+	if cfg.Batch > 0 {
+		size = cfg.Batch
+	}
+	s.in.batch, s.out.batch = newBatch(size), newBatch(size)
+	return s, nil
+}
+
+// check reports what no socket can honour.
+func check(cfg *transport.Config) error {
+	switch {
+	case cfg.Batch < 0 || cfg.Batch > maxBatch:
+		return fmt.Errorf("Config.Batch is %d: want 1 to %d, or 0 for %d", cfg.Batch, maxBatch, defaultBatch)
+	case cfg.RecvBuffer < 0:
+		return fmt.Errorf("Config.RecvBuffer is %d: want bytes, or 0 for the system's default", cfg.RecvBuffer)
+	case cfg.SendBuffer < 0:
+		return fmt.Errorf("Config.SendBuffer is %d: want bytes, or 0 for the system's default", cfg.SendBuffer)
+	case cfg.Queues < 0 || cfg.Queues > 1:
+		return fmt.Errorf("Config.Queues is %d: a socket has one queue, want 0 or 1", cfg.Queues)
+	case len(cfg.Interface) >= unix.IFNAMSIZ: // the kernel would cut it off
+		return fmt.Errorf("Config.Interface is %q: an interface name has at most %d bytes", cfg.Interface, unix.IFNAMSIZ-1)
+	case len(cfg.Filter) > maxFilter: // the length would wrap round in a uint16
+		return fmt.Errorf("Config.Filter has %d instructions: the kernel takes at most %d", len(cfg.Filter), maxFilter)
+	}
+	return nil
+}
+
+func (s *Socket) configure(cfg *transport.Config) error {
+	// First of all, so that as little as possible gets in.
+	if err := s.attach([]bpf.RawInstruction{{Op: unix.BPF_RET | unix.BPF_K}}); err != nil {
+		return err
+	}
+	if cfg.RecvBuffer > 0 {
+		if err := s.setBuffer("SO_RCVBUF", unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, cfg.RecvBuffer); err != nil {
+			return err
+		}
+	}
+	if cfg.SendBuffer > 0 {
+		if err := s.setBuffer("SO_SNDBUF", unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, cfg.SendBuffer); err != nil {
+			return err
+		}
+	}
+	if cfg.Interface != "" {
+		err := setsockoptError("SO_BINDTODEVICE", unix.BindToDevice(s.FD(), cfg.Interface))
+		if err != nil {
+			return opError("open", s.network, nil, fmt.Errorf("interface %s: %w", cfg.Interface, err))
+		}
+	}
+	if cfg.Mark != 0 {
+		err := setsockoptError("SO_MARK", unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_MARK, int(cfg.Mark)))
+		return opError("open", s.network, nil, explain(err, "CAP_NET_ADMIN", Grant("CAP_NET_ADMIN")))
+	}
+	return nil
+}
+
+// setBuffer sets the size past the system's limit where that is allowed.
+func (s *Socket) setBuffer(name string, force, plain, size int) error {
+	if unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, force, size) == nil {
+		return nil
+	}
+	return s.Set(name, unix.SOL_SOCKET, plain, size)
+}
+
+// Set sets an option of the kind int; the name is for the error.
+func (s *Socket) Set(name string, level, option, value int) error {
+	return opError("open", s.network, nil, setsockoptError(name, unix.SetsockoptInt(s.FD(), level, option, value)))
+}
+
+// Bind binds the socket to an address (bind(2)).
+func (s *Socket) Bind(addr unix.Sockaddr) error {
+	return opError("open", s.network, nil, os.NewSyscallError("bind", unix.Bind(s.FD(), addr)))
+}
+
+// Start lets packets in: through the filter of the Config where it has one. It
+// first throws away what arrived between socket(2) and the filter that Open put
+// in its way. Nothing else may be set afterwards.
+func (s *Socket) Start(cfg *transport.Config) error {
+	for {
+		_, _, err := unix.Recvfrom(s.FD(), nil, unix.MSG_DONTWAIT)
+		if err == unix.EAGAIN {
+			break
+		}
+		if err != nil && err != unix.EINTR {
+			return opError("open", s.network, nil, os.NewSyscallError("recvfrom", err))
+		}
+	}
+	if cfg != nil && len(cfg.Filter) > 0 {
+		return s.attach(cfg.Filter)
+	}
+	return s.Set("SO_DETACH_FILTER", unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+}
+
+// attach puts a filter in the place of the one that is there.
+func (s *Socket) attach(filter []bpf.RawInstruction) error {
+	program := make([]unix.SockFilter, len(filter))
+	for i, ins := range filter {
+		program[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
+	}
+	err := unix.SetsockoptSockFprog(s.FD(), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	return opError("open", s.network, nil, setsockoptError("SO_ATTACH_FILTER", err))
+}
+
+func setsockoptError(option string, err error) error {
+	return os.NewSyscallError("setsockopt "+option, err)
+}
+
+// explain adds to a refusal which capability was missing and what can be done.
+// Other errors, nil included, are returned as they are.
+func explain(err error, capability, advice string) error {
+	if e, ok := err.(*os.SyscallError); ok && (e.Err == syscall.EPERM || e.Err == syscall.EACCES) {
+		return &transport.PermissionError{Capability: capability, Advice: advice, Err: err}
+	}
+	return err
+}
+
+// Grant says how this program gets a capability, "CAP_NET_RAW" for instance.
+func Grant(capability string) string {
+	program, err := os.Executable()
+	if err != nil {
+		program = "PROGRAM"
+	}
+	return fmt.Sprintf("grant it by `sudo setcap %s+ep %s`, or run as root", strings.ToLower(capability), quote(program))
+}
+
+// quote makes a path one word of a shell command.
+func quote(path string) string {
+	if strings.ContainsAny(path, " \t\n\"'\\$`&;()<>|*?[#~") {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}

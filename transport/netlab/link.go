@@ -1,0 +1,166 @@
+package netlab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// AddAddr adds an address, and the route to the rest of its prefix, to the
+// interface of that name. If the interface is up the address can be used when
+// AddAddr returns. An address that is there already is [fs.ErrExist].
+func (n *Namespace) AddAddr(link string, prefix netip.Prefix) error {
+	return n.Do(func() error {
+		l, err := netlink.LinkByName(link)
+		if err == nil {
+			err = addAddr(l, prefix)
+		}
+		if err == nil && prefix.Addr().Is6() && running(l) {
+			err = await(link)
+		}
+		if err != nil {
+			return fmt.Errorf("netlab: add address %v to interface %q: %w%s", prefix, link, err,
+				hint(err, unix.EPERM, "it needs CAP_NET_ADMIN, as after Main or Reexec"))
+		}
+		return nil
+	})
+}
+
+// AddLocalRoute makes every address of the prefix one of the namespace's own,
+// as "ip route add local 10.0.0.0/8 dev lo" does: the kernel delivers and
+// answers what is sent to them. Sockets may bind the IPv4 ones; for the IPv6
+// ones they need IPV6_FREEBIND. A route that is there already is [fs.ErrExist].
+func (n *Namespace) AddLocalRoute(prefix netip.Prefix) error {
+	return n.Do(func() error {
+		err := addLocalRoute(prefix)
+		if err != nil {
+			return fmt.Errorf("netlab: add local route %v: %w%s", prefix, err,
+				hint(err, unix.EPERM, "it needs CAP_NET_ADMIN, as after Main or Reexec"))
+		}
+		return nil
+	})
+}
+
+func addLocalRoute(prefix netip.Prefix) error {
+	dst, err := ipNet(prefix)
+	if err != nil {
+		return err
+	}
+	if p := prefix.Masked(); p != prefix {
+		return fmt.Errorf("%w (bits are set beyond the prefix length; %v has none)", unix.EINVAL, p)
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.RouteAdd(&netlink.Route{
+		LinkIndex: lo.Attrs().Index,
+		Dst:       dst,
+		Table:     unix.RT_TABLE_LOCAL,
+		Type:      unix.RTN_LOCAL,
+		Scope:     netlink.SCOPE_HOST,
+	})
+}
+
+func addAddr(link netlink.Link, prefix netip.Prefix) error {
+	ipnet, err := ipNet(prefix)
+	if err != nil {
+		return err
+	}
+	return netlink.AddrAdd(link, &netlink.Addr{IPNet: ipnet})
+}
+
+func ipNet(prefix netip.Prefix) (*net.IPNet, error) {
+	addr := prefix.Addr()
+	if !prefix.IsValid() || addr.Is4In6() {
+		return nil, fmt.Errorf("%w (right would be an IPv4 or IPv6 prefix such as 10.0.0.1/24 or fd00::1/64)", unix.EINVAL)
+	}
+	return &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(prefix.Bits(), addr.BitLen())}, nil
+}
+
+// running reports whether link is up and has a carrier, which it has only when
+// its queueing discipline has been activated.
+func running(link netlink.Link) bool { return link.Attrs().RawFlags&unix.IFF_RUNNING != 0 }
+
+// patience bounds the wait for the kernel's own work on an interface, which is
+// a matter of milliseconds, or of seconds where IPv6 duplicate address
+// detection could not be switched off.
+const patience = 30 * time.Second
+
+// await returns when the interface can carry packets for all its addresses. The
+// kernel sees to both in the background: it activates an interface after its
+// carrier appears, and it adds the local route of an IPv6 address, without
+// which it does not receive, after the address.
+func await(name string) error {
+	events, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		return fmt.Errorf("rtnetlink(7) socket: %w", err)
+	}
+	defer events.Close()
+	for deadline := time.Now().Add(patience); ; {
+		missing, err := lacks(name)
+		if err != nil || missing == "" {
+			return err
+		}
+		left := unix.NsecToTimeval(max(time.Until(deadline), time.Microsecond).Nanoseconds())
+		events.SetReceiveTimeout(&left)
+		switch _, _, err := events.Receive(); {
+		case errors.Is(err, unix.EAGAIN):
+			return fmt.Errorf("after %v interface %q still has no %s", patience, name, missing)
+		case err != nil && !errors.Is(err, unix.ENOBUFS): // ENOBUFS: events were lost, look again
+			return fmt.Errorf("rtnetlink(7) events: %w", err)
+		}
+	}
+}
+
+// lacks names what the interface still lacks, or nothing.
+func lacks(name string) (missing string, err error) {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return "", err
+	}
+	if !running(link) {
+		return "carrier", nil
+	}
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_V6)
+	for errors.Is(err, netlink.ErrDumpInterrupted) {
+		addrs, err = netlink.AddrList(link, netlink.FAMILY_V6)
+	}
+	if err != nil || len(addrs) == 0 {
+		return "", err
+	}
+	local, err := localRoutes(link)
+	if err != nil {
+		return "", err
+	}
+	for _, a := range addrs {
+		if !local[a.IP.String()] {
+			return "local route to " + a.IP.String(), nil
+		}
+	}
+	return "", nil
+}
+
+// localRoutes returns the IPv6 addresses for which packets are received on the
+// interface.
+func localRoutes(link netlink.Link) (map[string]bool, error) {
+	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}
+	const by = netlink.RT_FILTER_OIF | netlink.RT_FILTER_TABLE | netlink.RT_FILTER_TYPE
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, filter, by)
+	for errors.Is(err, netlink.ErrDumpInterrupted) {
+		routes, err = netlink.RouteListFiltered(netlink.FAMILY_V6, filter, by)
+	}
+	local := make(map[string]bool)
+	for _, r := range routes {
+		if r.Dst != nil {
+			local[r.Dst.IP.String()] = true
+		}
+	}
+	return local, err
+}
