@@ -107,7 +107,7 @@ func (s *epollSet) arm(fd int, e *entry) error {
 	if errno != 0 && errno != syscall.EPERM {
 		return errno
 	}
-	e.known, e.reports = errno == 0, 0
+	e.known = errno == 0
 	s.leaveAlways(fd, e)
 	if errno == syscall.EPERM && e.want&(Readable|Writable) != 0 {
 		e.always = true
@@ -284,16 +284,11 @@ func (s *epollSet) rebuild() {
 	for i := range s.m.table.entries {
 		e := &s.m.table.entries[i]
 		if !e.known || !e.armed || !s.names(i, e) {
-			continue
+			continue // arm copes with what is left behind, a spent Oneshot say
 		}
 		if control(fd, unix.EPOLL_CTL_ADD, i, e.epollBits(), e.gen) != 0 {
 			unix.Close(fd)
 			return
-		}
-	}
-	for i := range s.m.table.entries {
-		if e := &s.m.table.entries[i]; !e.armed {
-			e.known = false // a spent Oneshot has been left behind
 		}
 	}
 	unix.Close(s.fd)

@@ -34,9 +34,13 @@ func TestEpollIsRebuiltWhenARemovedFileLivesOn(t *testing.T) {
 	if n := epollHolds(t, s); n != 1 {
 		t.Fatalf("the kernel holds %d registrations, want the orphan: the test proves nothing", n)
 	}
+	before := s.fd
 	expectNothing(t, m)
 	if n := epollHolds(t, s); n != 0 {
 		t.Fatalf("the kernel still holds %d registrations after the Wait that found the orphan", n)
+	}
+	if _, err := unix.FcntlInt(uintptr(before), unix.F_GETFD, 0); err != unix.EBADF {
+		t.Fatalf("the old epoll instance is still open: %v", err)
 	}
 	if expectNothing(t, m); s.n != 0 {
 		t.Fatalf("the kernel still reports %d events", s.n)
@@ -165,29 +169,40 @@ func noDescriptors(t *testing.T) (restore func()) {
 }
 
 func TestEpollDropsStaleEventsWhileItCannotBeRebuilt(t *testing.T) {
-	m, s := openEpollSet(t)
-	level := readablePipe(t)
-	must(t, m.Add(level, Readable, 1))
-	removed, closed := orphan(t, m, Readable, 2), orphan(t, m, Readable, 3)
-	must(t, m.Remove(removed))
+	for _, fate := range []string{"closed and removed", "closed", "closed and reused"} {
+		t.Run(fate, func(t *testing.T) {
+			m, s := openEpollSet(t)
+			must(t, m.Add(readablePipe(t), Readable, 1))
+			fd := orphan(t, m, Readable, 2)
+			remove := fate == "closed and removed"
+			if remove {
+				must(t, m.Remove(fd))
+			}
+			if fate == "closed and reused" {
+				must(t, unix.Dup3(readablePipe(t), fd, unix.O_CLOEXEC))
+			}
 
-	before, restore := s.fd, noDescriptors(t)
-	for range probeEvery {
-		if wait(t, m, 8)[2] != 0 {
-			t.Fatal("a removed descriptor is reported")
-		}
+			before, restore := s.fd, noDescriptors(t)
+			for range probeEvery { // by then it has been found
+				if found := wait(t, m, 8); remove && len(found) != 1 {
+					t.Fatalf("a removed descriptor is reported: %v", found)
+				}
+			}
+			expect(t, m, map[uint64]Interest{1: Readable})
+			if s.fd != before {
+				t.Fatal("it was rebuilt: the test proves nothing")
+			}
+			restore()
+			if n := epollHolds(t, s); n != 2 {
+				t.Fatalf("the kernel holds %d registrations, want the orphan and the other", n)
+			}
+			expect(t, m, map[uint64]Interest{1: Readable})
+			expect(t, m, map[uint64]Interest{1: Readable})
+			if n := epollHolds(t, s); n != 1 {
+				t.Fatalf("the kernel holds %d registrations after the limit was lifted", n)
+			}
+		})
 	}
-	expect(t, m, map[uint64]Interest{1: Readable}) // the other one has been found by now
-	if s.fd != before || !s.zombies {
-		t.Fatal("it was rebuilt: the test proves nothing")
-	}
-	restore()
-	expect(t, m, map[uint64]Interest{1: Readable})
-	expect(t, m, map[uint64]Interest{1: Readable})
-	if n := epollHolds(t, s); n != 1 {
-		t.Fatalf("the kernel holds %d registrations after the limit was lifted", n)
-	}
-	must(t, m.Remove(closed))
 }
 
 func TestEpollEdgeIsNotRepeatedByTheProbe(t *testing.T) {
@@ -267,7 +282,9 @@ func TestEpollAlwaysReadyNumberThatBecomesAPipeIsWatched(t *testing.T) {
 	write(t, w)
 	expect(t, m, map[uint64]Interest{1: Readable})
 	must(t, m.Remove(fd))
-	expectNothing(t, m)
+	if n := epollHolds(t, s); n != 0 {
+		t.Fatalf("the kernel holds %d registrations after Remove", n)
+	}
 }
 
 // A registration that leaves the list of what is always ready while a Wait goes
@@ -297,6 +314,26 @@ func TestEpollAlwaysReadyKeepsItsOrderWhenOneLeaves(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestEpollAlwaysReadySkipsNoneWhenAnEarlierOneIsRemoved(t *testing.T) {
+	m, _ := openEpollSet(t)
+	fds := make([]int, 5)
+	for token := range uint64(5) {
+		fds[token] = regularFile(t)
+		must(t, m.Add(fds[token], Readable, token))
+	}
+	expectNext := func(tokens ...uint64) {
+		t.Helper()
+		for _, token := range tokens {
+			if found := wait(t, m, 1); found[token] == 0 {
+				t.Fatalf("Wait reports %v, want token %d", found, token)
+			}
+		}
+	}
+	expectNext(0, 1)
+	must(t, m.Remove(fds[0]))
+	expectNext(2, 3, 4, 1)
 }
 
 func TestEpollWakeTakesNoPlaceOfWhatIsReady(t *testing.T) {

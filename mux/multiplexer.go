@@ -261,7 +261,7 @@ func (m *multiplexer) Close() error {
 // descriptor.
 func (e *entry) event(ready Interest) Event {
 	if ready&(Hangup|Error) != 0 {
-		ready |= e.want & (Readable | Writable)
+		ready |= Readable | Writable
 	}
 	return Event{Token: e.token, Ready: ready & (e.want | Hangup | Error)}
 }

@@ -85,7 +85,8 @@ type Event struct {
 	Token uint64
 	// Ready holds conditions that were asked for, and the hints Hangup and
 	// Error. A hang-up or an error sets whichever of Readable and Writable was
-	// asked for, so code that looks at nothing else is right.
+	// asked for, so code that looks at nothing else is right. (On select a
+	// hang-up alone sets Readable only: select(2) does not tell it to writers.)
 	Ready Interest
 }
 

@@ -48,6 +48,19 @@ func TestPollChangesDuringWaitsCostNoAllocation(t *testing.T) {
 	}
 }
 
+func TestPollCopiesItsArrayOnlyDuringAWait(t *testing.T) {
+	m := openNamed(t, "poll")
+	s := m.set.(*pollSet)
+	fd := readablePipe(t)
+	must(t, m.Add(fd, Readable, 1))
+	expect(t, m, map[uint64]Interest{1: Readable})
+	before := &s.fds[0]
+	must(t, m.Modify(fd, Readable|Priority, 1))
+	if &s.fds[0] != before {
+		t.Error("copied although nobody waits")
+	}
+}
+
 // The places of spent registrations are marked by the complement of their
 // number, of which 0 and 1 are the treacherous ones.
 func TestPollFindsThePlaceOfASpentOneshotThatMoves(t *testing.T) {

@@ -15,9 +15,10 @@ import (
 // kernel takes any size, it is the C library's fd_set that ends at 1024.
 //
 // select reports a hang-up as readable and an error as both, and has no way to
-// say Hangup or Error. A descriptor watched for Writable alone is not told of a
-// hang-up that leaves it unwritable; no kind of file that can be written to is
-// known to have one.
+// say Hangup or Error. So it cannot tell a hang-up to a descriptor that was asked
+// for Writable and has no room: an AF_UNIX stream socket with a full buffer
+// whose peer has shut down both directions without reading is one. Readable
+// comes, if it was asked for; Writable comes when the peer closes.
 type selectSet struct {
 	m    *multiplexer
 	want [3]bitmap // read, write, except
@@ -129,7 +130,7 @@ func (s *selectSet) collect(events []Event) int {
 	for i := 0; i <= words && s.n > 0 && n < len(events); i++ {
 		w := (first + i) % words
 		word := s.got[0][w] | s.got[1][w] | s.got[2][w]
-		if i == 0 && first < words {
+		if i == 0 {
 			word &^= 1<<(s.next%wordBits) - 1
 		}
 		for ; word != 0 && n < len(events); word &= word - 1 {

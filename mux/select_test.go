@@ -57,6 +57,10 @@ func TestSelectCursorSurvivesRemovalOfHighNumbers(t *testing.T) {
 func TestSelectReportsEachClosedDescriptorOnceThenTheOthers(t *testing.T) {
 	m := openNamed(t, "select")
 	must(t, m.Add(readablePipe(t), Readable, 1))
+	silent := readablePipe(t)
+	must(t, m.Add(silent, Readable, 9))
+	must(t, m.Modify(silent, 0, 9))
+	must(t, unix.Close(silent))
 	for token := uint64(2); token < 5; token++ {
 		fd := readablePipe(t)
 		must(t, m.Add(fd, Readable|Writable, token))
@@ -71,8 +75,8 @@ func TestSelectReportsEachClosedDescriptorOnceThenTheOthers(t *testing.T) {
 			}
 		}
 	}
-	if len(count) != 3 || count[1] != 0 {
-		t.Errorf("reported: %v, want the three that are closed once each", count)
+	if len(count) != 3 || count[1] != 0 || count[9] != 0 {
+		t.Errorf("reported: %v, want the three that are closed and not silent, once each", count)
 	}
 	expect(t, m, map[uint64]Interest{1: Readable})
 }

@@ -16,7 +16,7 @@ type entry struct {
 	armed      bool  // to be reported: neither silent nor a spent Oneshot
 	known      bool  // it is in the backend's set, if perhaps inactive there
 	always     bool  // epoll: the kernel refuses it, so it is always ready
-	reports    uint8 // epoll: events since the kernel was last asked whether it is the same file
+	reports    uint8 // epoll: count of events, see probeEvery
 }
 
 // at returns the entry of a registered descriptor, else nil.

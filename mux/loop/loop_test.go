@@ -287,6 +287,56 @@ func TestContextOfAnEarlierRunEndsNoLaterOne(t *testing.T) {
 	})
 }
 
+// patient is a context that tells when a function is taken back that was to be
+// called when it is done.
+type patient struct {
+	context.Context
+	done      chan struct{}
+	takenBack bool
+}
+
+func (p *patient) Done() <-chan struct{} { return p.done }
+
+func (p *patient) AfterFunc(func()) (stop func() bool) {
+	return func() bool { p.takenBack = true; return true }
+}
+
+func TestRunLeavesNothingBehindInItsContext(t *testing.T) {
+	l, _ := simulated(t)
+	ctx := &patient{Context: context.Background(), done: make(chan struct{})}
+	l.Stop()
+	must(t, l.Run(ctx))
+	if !ctx.takenBack {
+		t.Error("the context still calls the loop when it is done")
+	}
+}
+
+func TestWhatHasRunIsLetGo(t *testing.T) {
+	l, _ := simulated(t)
+	const count = 3
+	collected := make(chan struct{}, 2*count)
+	heavy := func() func() {
+		data := new([1 << 10]byte)
+		runtime.AddCleanup(data, func(struct{}) { collected <- struct{}{} }, struct{}{})
+		return func() { data[0]++ }
+	}
+	for range count {
+		l.AfterFunc(time.Second, heavy())
+		l.Post(heavy())
+	}
+	l.AfterFunc(2*time.Second, l.Stop)
+	run(t, l)
+	for range 2 * count {
+		runtime.GC()
+		select {
+		case <-collected:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the loop keeps a callback that has run")
+		}
+	}
+	runtime.KeepAlive(l)
+}
+
 func TestRunWhileRunning(t *testing.T) {
 	l, _ := simulated(t)
 	var d diary
@@ -340,10 +390,15 @@ func TestAPanicLosesNothingAndRepeatsNothing(t *testing.T) {
 			}
 			panic("every")
 		})
+		more := 0
 		for range 3*each + 3 {
+			l.Post(func() { more++ })
 			panics(t, func() { l.Run(context.Background()) })
 		}
 		turn(t, l)
+		if more != 3*each+3 {
+			t.Errorf("%d of %d posts in between ran", more, 3*each+3)
+		}
 		for _, kind := range []string{"ready", "timer", "posted"} {
 			for i := range each {
 				if name := names(kind, i); runs[name] != 1 {
@@ -617,7 +672,11 @@ func TestAfterCloseTheLoopRefusesAndForgets(t *testing.T) {
 		t.Errorf("Set: %v", err)
 	}
 	must(t, w.Stop())
-	l.Notify(func(os.Signal) {}, syscall.SIGUSR1)()
+	before := runtime.NumGoroutine()
+	l.Notify(func(os.Signal) {}, syscall.SIGUSR1)
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("Notify starts %d goroutines", n-before)
+	}
 	if err := l.Close(); err != os.ErrClosed {
 		t.Errorf("Close: %v", err)
 	}

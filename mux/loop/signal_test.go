@@ -1,11 +1,15 @@
 package loop_test
 
 import (
+	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"iomux/mux/loop"
 )
@@ -102,19 +106,40 @@ func TestASignalMayStopItsDelivery(t *testing.T) {
 func TestCloseEndsTheDeliveryOfSignals(t *testing.T) {
 	eachBackend(t, func(t *testing.T, l *loop.Loop) {
 		before := runtime.NumGoroutine()
+		var stops []func()
 		for range 5 {
-			l.Notify(func(os.Signal) { t.Error("delivered") }, syscall.SIGUSR2)
+			stops = append(stops, l.Notify(func(os.Signal) { t.Error("delivered") }, syscall.SIGUSR2))
 		}
-		stop := l.Notify(func(os.Signal) { t.Error("delivered") }, syscall.SIGUSR2)
+		stops[1]()
 		must(t, l.Close())
-		stop()
+		stops[1]()
+		stops[2]()
 		for runtime.NumGoroutine() > before+1 { // one belongs to os/signal
 			runtime.Gosched()
 		}
-		// With nobody to notify, the kernel's default is back; this one is
-		// caught by the test alone.
 		caught := kept(t, syscall.SIGUSR2)
 		raise(t, syscall.SIGUSR2)
 		<-caught
 	})
+}
+
+// The test runs itself, since the usual effect of the signal is to end the
+// process.
+func TestAfterStopASignalHasItsUsualEffect(t *testing.T) {
+	const role = "IOMUX_TEST_SIGNAL"
+	if os.Getenv(role) != "" {
+		l, _ := simulated(t)
+		l.Notify(func(os.Signal) {}, syscall.SIGTERM)()
+		raise(t, syscall.SIGTERM)
+		select {} // the watchdog of the test that started this one ends it
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	self := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$")
+	self.Env = append(os.Environ(), role+"=1")
+	out, err := self.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("the signal that nobody wants to hear of any more ends the process with %v\n%s", err, out)
+	}
 }

@@ -143,6 +143,17 @@ func TestAZeroDelayInACallbackIsForTheNextTurn(t *testing.T) {
 	}
 }
 
+func TestDelaysBelowZeroAreZero(t *testing.T) {
+	l, _ := simulated(t)
+	var d diary
+	for _, delay := range []time.Duration{0, -time.Hour, math.MinInt64, 0} {
+		l.AfterFunc(delay, d.note("%d", delay))
+	}
+	l.AfterFunc(0, l.Stop)
+	run(t, l)
+	d.expect(t, "0", "-3600000000000", "-9223372036854775808", "0")
+}
+
 func TestZeroDelaysDoNotKeepIOFromRunning(t *testing.T) {
 	eachBackend(t, func(t *testing.T, l *loop.Loop) {
 		var again func()

@@ -54,7 +54,6 @@ var _ mux.Mux = (*Fake)(nil)
 
 // NewFake returns a Fake whose clock shows start.
 func NewFake(start time.Time) *Fake {
-	start = start.Round(0) // a monotonic reading would be compared instead
 	return &Fake{start: start, now: start, ready: make(map[int]mux.Interest)}
 }
 
@@ -72,7 +71,7 @@ func (f *Fake) Clock() time.Time {
 func (f *Fake) Set(fd int, ready mux.Interest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ready[fd] = ready & (conditions | hints)
+	f.ready[fd] = ready
 }
 
 // At schedules fn for when d has passed since the start. A Wait calls it when

@@ -147,6 +147,7 @@ func TestFakeWaitEndsWhenTheScheduleMakesReadyOrWakes(t *testing.T) {
 	f.At(3*time.Second, func() { must(t, f.Wake()) })
 	f.At(4*time.Second, func() { must(t, f.Add(4, mux.Writable, 8)); f.Set(4, mux.Writable) })
 	f.At(5*time.Second, func() { must(t, f.Remove(4)); must(t, f.Close()) })
+	f.At(5*time.Second, func() { t.Error("called after Close") })
 	fakeWait(t, f, time.Hour, time.Second, mux.Event{Token: 7, Ready: mux.Readable})
 	fakeWait(t, f, time.Hour, time.Second, mux.Event{Token: 7, Ready: mux.Readable})
 	f.Set(3, 0)

@@ -102,7 +102,7 @@ func TestWithoutCapabilitiesLeavesTheMainThreadAlone(t *testing.T) {
 	for range 20 {
 		onMainThread(func() {
 			// Once this goroutine waits, its thread is free for the next one.
-			netlab.WithoutCapabilities(exec.Command("no such command"), unix.CAP_WAKE_ALARM)
+			netlab.WithoutCapabilities(exec.Command("no-such-command"), unix.CAP_WAKE_ALARM)
 		})
 	}
 	// Threads that gave up a capability are gone soon.

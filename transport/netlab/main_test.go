@@ -157,6 +157,14 @@ var programs = map[string]func() int{
 		cmd.Wait()
 		return cmd.ProcessState.ExitCode()
 	},
+	"nohup without network namespaces": func() int {
+		set("/proc/sys/user/max_net_namespaces", "0")
+		signal.Ignore(unix.SIGHUP)
+		code := reexec()
+		fmt.Println(code, "hangup ignored:", signal.Ignored(unix.SIGHUP))
+		unix.Kill(os.Getpid(), unix.SIGTERM)
+		select {}
+	},
 	"main without power over its namespace": func() int {
 		runtime.LockOSThread()
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_NET_ADMIN, 0, 0, 0); err != nil {
@@ -282,7 +290,9 @@ func private(t *testing.T, program string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), watchdog)
 	t.Cleanup(cancel)
 	cmd := selfAs(ctx, program, args...)
-	// A session of its own, without a terminal that the tests may have.
+	// A session of its own, without a terminal that the tests may have. No death
+	// signal: it would come when the thread ends that this goroutine happens to
+	// start the program on, which may be one that a test gives up.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Setsid: true}
 	return cmd
 }

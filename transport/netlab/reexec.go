@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -16,8 +17,9 @@ import (
 )
 
 const (
-	// variable tells a program that Reexec started it. It is gone from the
-	// environment before main, so no program started from there sees it.
+	// variable tells a program that Reexec started it, and lists the signals that
+	// it is to ignore. It is gone from the environment before main, so no program
+	// started from there sees it.
 	variable = "IOMUX_NETLAB"
 	// reportFD is the descriptor on which that program reports what went wrong
 	// with its namespace; closing it without a word reports success.
@@ -25,7 +27,7 @@ const (
 )
 
 // forwarded are the signals by which a user or a supervisor ends a program.
-var forwarded = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP}
+var forwarded = []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP}
 
 // Reexec starts this program again, with the same arguments, environment and
 // standard streams, in a private network namespace, waits for it and returns
@@ -59,30 +61,29 @@ func Reexec() (exit int, err error) {
 		return 0, fmt.Errorf("netlab: %w", err)
 	}
 	defer report.Close()
+	// Signals that come before the other process is ready for them wait in the
+	// channel. What becomes of those that are ignored (as nohup(1) has it) is its
+	// decision: it begins by ignoring them as well.
+	signals := make(chan os.Signal, 16)
+	var ignored []string
+	for _, sig := range forwarded {
+		if signal.Ignored(sig) {
+			ignored = append(ignored, strconv.Itoa(int(sig)))
+			defer signal.Ignore(sig)
+		}
+		signal.Notify(signals, sig)
+	}
+	defer signal.Stop(signals)
 	cmd := &exec.Cmd{
 		Path:        "/proc/self/exe",
 		Args:        os.Args,
-		Env:         append(os.Environ(), variable+"=1"),
+		Env:         append(os.Environ(), variable+"="+strings.Join(ignored, ",")),
 		Stdin:       os.Stdin,
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
 		ExtraFiles:  []*os.File{theirs},
 		SysProcAttr: private(),
 	}
-
-	// Signals that come before there is a process to pass them to wait in the
-	// channel. Those that are ignored (as nohup(1) does) stay so until the other
-	// process has inherited that: what becomes of them is its decision.
-	signals := make(chan os.Signal, 16)
-	var ignored []os.Signal
-	for _, sig := range forwarded {
-		if signal.Ignored(sig) {
-			ignored = append(ignored, sig)
-		} else {
-			signal.Notify(signals, sig)
-		}
-	}
-	defer signal.Stop(signals)
 
 	// The parent death signal comes when the thread that forked ends, not the
 	// process.
@@ -93,14 +94,10 @@ func Reexec() (exit int, err error) {
 	if err != nil {
 		return 0, refused(err)
 	}
-	for _, sig := range ignored {
-		signal.Notify(signals, sig)
-	}
+	trouble, _ := io.ReadAll(report)
 	ended := make(chan struct{})
 	defer close(ended)
 	go forward(signals, cmd.Process, ended)
-
-	trouble, _ := io.ReadAll(report)
 	err = cmd.Wait()
 	if len(trouble) > 0 {
 		return 0, refused(errors.New(string(trouble)))
@@ -155,7 +152,8 @@ func foreground() bool {
 // In a program that Reexec started, the namespace is set up before any thread
 // could have left it and before main and other packages look round in it.
 func init() {
-	if _, ok := os.LookupEnv(variable); !ok {
+	ignored, ok := os.LookupEnv(variable)
+	if !ok {
 		return
 	}
 	os.Unsetenv(variable)
@@ -172,6 +170,11 @@ func init() {
 	if err != nil {
 		fmt.Fprint(report, err)
 		os.Exit(1)
+	}
+	for number := range strings.SplitSeq(ignored, ",") {
+		if sig, err := strconv.Atoi(number); err == nil {
+			signal.Ignore(syscall.Signal(sig))
+		}
 	}
 	report.Close()
 }

@@ -132,6 +132,17 @@ func TestReexecLeavesIgnoredSignalsToTheProgram(t *testing.T) {
 	expectLine(t, out, "hangup")
 }
 
+func TestReexecThatFailsLeavesSignalsAsTheyWere(t *testing.T) {
+	cmd := inUserNamespace(outside(t, "nohup without network namespaces"))
+	lines, _ := run(t, cmd)
+	if len(lines) != 2 || lines[1] != "1 hangup ignored: true" {
+		t.Errorf("output %q", lines)
+	}
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != unix.SIGTERM {
+		t.Errorf("it ended with %v, want SIGTERM to end it", cmd.ProcessState)
+	}
+}
+
 // The terminal signals every process of the foreground group, so the second
 // program has its SIGINT already.
 func TestReexecDoesNotDoubleTheTerminalsSignals(t *testing.T) {
