@@ -1,0 +1,640 @@
+package responder_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"iomux/apps/echo/responder"
+	"iomux/transport/netlab"
+)
+
+// takeoverLab is a private namespace in which the kernel answers or does not,
+// and in which a test must leave no record of a takeover.
+func takeoverLab(t *testing.T, replies bool) *netlab.Namespace {
+	t.Helper()
+	netlab.Need(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	current, err := netlab.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, path := range records(t) {
+			t.Errorf("%s is left", path)
+			os.Remove(path)
+			os.Remove(filepath.Dir(path))
+		}
+		if err := current.SetEchoReplies(true); err != nil {
+			t.Error(err)
+		}
+		current.Close()
+	})
+	if err := current.SetEchoReplies(replies); err != nil {
+		t.Fatal(err)
+	}
+	return current
+}
+
+// records are the files that are kept for this network namespace.
+func records(t *testing.T) []string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		t.Skip("a kernel before 5.14:", err)
+	}
+	var found []string
+	for _, dir := range []string{"/run/iomux", temporary()} {
+		paths, err := filepath.Glob(fmt.Sprintf("%s/*.%d", dir, cookie))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, paths...)
+	}
+	return found
+}
+
+func temporary() string { return filepath.Join(os.TempDir(), fmt.Sprint("iomux-", os.Geteuid())) }
+
+func takeOver(t *testing.T) *responder.Takeover {
+	t.Helper()
+	taken, err := responder.TakeOver()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return taken
+}
+
+func restore(t *testing.T, taken *responder.Takeover) {
+	t.Helper()
+	if err := taken.Restore(); err != nil {
+		t.Error(err)
+	}
+}
+
+func wantReplies(t *testing.T, want bool) {
+	t.Helper()
+	got, err := responder.KernelReplies()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Errorf("the kernel answers: %v, want %v", got, want)
+	}
+}
+
+// wantText checks a Note or a Leftover: it contains the text, or is empty if
+// that is.
+func wantText(t *testing.T, what, got, want string) {
+	t.Helper()
+	if want == "" && got != "" || !strings.Contains(got, want) {
+		t.Errorf("%s is %q, want %q", what, got, want)
+	}
+}
+
+func killed(pid, found int) string {
+	return fmt.Sprintf("net.ipv4.icmp_echo_ignore_all is 1 because a server was killed before it could restore it (process %d); it was %d", pid, found)
+}
+
+func inForce(pid, found int) string {
+	return fmt.Sprintf("net.ipv4.icmp_echo_ignore_all is 1 because another server has taken over (process %d wrote it); the last one to end restores %d", pid, found)
+}
+
+func TestRestoreBringsBackWhatWasFound(t *testing.T) {
+	for _, replies := range []bool{true, false} {
+		t.Run(fmt.Sprintf("replies %v", replies), func(t *testing.T) {
+			takeoverLab(t, replies)
+			wantReplies(t, replies)
+			taken := takeOver(t)
+			wantReplies(t, false)
+			wantText(t, "Note", taken.Note(), "")
+			restore(t, taken)
+			wantReplies(t, replies)
+			wantText(t, "Leftover", responder.Leftover(), "")
+		})
+	}
+}
+
+func TestTheFolderGoesWithItsLastRecord(t *testing.T) {
+	takeoverLab(t, true)
+	taken := takeOver(t)
+	paths := records(t)
+	if len(paths) != 1 {
+		t.Fatalf("the records are %q, want one", paths)
+	}
+	folder := filepath.Dir(paths[0])
+	for path, want := range map[string]fs.FileMode{folder: fs.ModeDir | 0o700, paths[0]: 0o600} {
+		if info, err := os.Lstat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v, want mode %v", path, info, err, want)
+		}
+	}
+	other := filepath.Join(folder, "other")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	restore(t, taken)
+	if err := os.Remove(other); err != nil {
+		t.Errorf("what others have there: %v", err)
+	}
+	restore(t, takeOver(t))
+	// Elsewhere on the machine there may be takeovers too.
+	if left, err := os.ReadDir(folder); err == nil && len(left) == 0 {
+		t.Errorf("%s is left, and empty", folder)
+	}
+}
+
+func TestTheLastOfTwoInOneProcessRestores(t *testing.T) {
+	for _, replies := range []bool{true, false} {
+		for _, firstLast := range []bool{true, false} {
+			t.Run(fmt.Sprintf("replies %v, first last %v", replies, firstLast), func(t *testing.T) {
+				takeoverLab(t, replies)
+				found := 1
+				if replies {
+					found = 0
+				}
+				a, b := takeOver(t), takeOver(t)
+				wantText(t, "Note", a.Note(), "")
+				wantText(t, "Note", b.Note(), inForce(os.Getpid(), found))
+				wantText(t, "Leftover", responder.Leftover(), inForce(os.Getpid(), found))
+				if firstLast {
+					a, b = b, a
+				}
+				restore(t, a)
+				wantReplies(t, false)
+				if len(records(t)) != 1 {
+					t.Error("the record is gone while a takeover is in force")
+				}
+				wantText(t, "Leftover", responder.Leftover(), inForce(os.Getpid(), found))
+				restore(t, b)
+				wantReplies(t, replies)
+			})
+		}
+	}
+}
+
+func TestRestoreTwiceIsRestoreOnce(t *testing.T) {
+	takeoverLab(t, true)
+	a := takeOver(t)
+	restore(t, a)
+	b := takeOver(t)
+	restore(t, a)
+	wantReplies(t, false)
+	restore(t, b)
+	wantReplies(t, true)
+}
+
+func TestRestoreFromManyGoroutines(t *testing.T) {
+	takeoverLab(t, true)
+	taken := takeOver(t)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			restore(t, taken)
+			wantReplies(t, true) // it has returned only when that is so
+		})
+	}
+	all.Wait()
+}
+
+// Whoever has taken over finds the replies off, until all have restored; then
+// they are on, whatever the order in which that happens.
+func TestManyAtOnce(t *testing.T) {
+	takeoverLab(t, true)
+	rounds := 100
+	if testing.Short() {
+		rounds = 10
+	}
+	for range rounds {
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				for range 5 {
+					taken, err := responder.TakeOver()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					wantReplies(t, false)
+					restore(t, taken)
+				}
+			})
+		}
+		all.Go(func() {
+			for range 30 {
+				responder.Leftover() // a look disturbs nobody
+			}
+		})
+		all.Wait()
+		wantReplies(t, true)
+		if left := records(t); left != nil {
+			t.Fatalf("%q are left", left)
+		}
+	}
+}
+
+func TestRestoreConcernsTheNamespaceOfTheTakeover(t *testing.T) {
+	takeoverLab(t, false) // here it is off, and stays so
+	inner, err := netlab.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	var taken *responder.Takeover
+	do := func(fn func()) {
+		t.Helper()
+		if err := inner.Do(func() error { fn(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(func() {
+		taken = takeOver(t)
+		wantReplies(t, false)
+	})
+	restore(t, taken)
+	wantReplies(t, false)
+	do(func() {
+		wantReplies(t, true)
+		if left := records(t); left != nil {
+			t.Errorf("%q are left", left)
+		}
+	})
+}
+
+func TestSwitchedOnByHandStaysOn(t *testing.T) {
+	for _, found := range []bool{true, false} {
+		current := takeoverLab(t, found)
+		taken := takeOver(t)
+		if err := current.SetEchoReplies(true); err != nil {
+			t.Fatal(err)
+		}
+		wantText(t, "Leftover", responder.Leftover(), "")
+		restore(t, taken)
+		wantReplies(t, true)
+	}
+}
+
+// process is a server of which only the takeover is left.
+type process struct {
+	*exec.Cmd
+	t     *testing.T
+	stdin io.WriteCloser
+	lines *bufio.Scanner
+}
+
+// takeoverProcess takes over, prints the note or the error, and restores when
+// it is told to.
+func takeoverProcess() int {
+	taken, err := responder.TakeOver()
+	if err != nil {
+		fmt.Println("error:", errors.Is(err, fs.ErrPermission), err)
+		return 1
+	}
+	fmt.Println("note:", taken.Note())
+	bufio.NewReader(os.Stdin).ReadString('\n')
+	if err := taken.Restore(); err != nil {
+		fmt.Println("error:", err)
+		return 1
+	}
+	return 0
+}
+
+func startProcess(t *testing.T, without ...uintptr) (p *process, line string) {
+	t.Helper()
+	p = &process{Cmd: exec.Command("/proc/self/exe"), t: t}
+	p.Env = append(os.Environ(), roleVariable+"=takeover")
+	p.Stderr = os.Stderr
+	var err error
+	if p.stdin, err = p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.lines = bufio.NewScanner(stdout)
+	if len(without) > 0 {
+		err = netlab.WithoutCapabilities(p.Cmd, without...)
+	} else {
+		err = p.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p.ProcessState == nil {
+			p.kill()
+		}
+	})
+	p.lines.Scan()
+	return p, p.lines.Text()
+}
+
+func (p *process) kill() {
+	p.Process.Kill()
+	p.Wait()
+}
+
+func (p *process) restore() {
+	p.t.Helper()
+	io.WriteString(p.stdin, "\n")
+	for p.lines.Scan() {
+		p.t.Error(p.lines.Text())
+	}
+	if err := p.Wait(); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func TestTheLastOfTwoProcessesRestores(t *testing.T) {
+	takeoverLab(t, true)
+	a, note := startProcess(t)
+	wantText(t, "Note", note, "note: ")
+	b, note := startProcess(t)
+	wantText(t, "Note", note, inForce(a.Process.Pid, 0))
+	a.restore()
+	wantReplies(t, false)
+	b.restore()
+	wantReplies(t, true)
+}
+
+func TestAfterSIGKILLTheNextRestores(t *testing.T) {
+	takeoverLab(t, true)
+	a, _ := startProcess(t)
+	a.kill()
+	wantReplies(t, false)
+	wantText(t, "Leftover", responder.Leftover(), killed(a.Process.Pid, 0))
+	wantText(t, "Leftover again", responder.Leftover(), killed(a.Process.Pid, 0))
+
+	b, note := startProcess(t)
+	wantText(t, "Note", note, killed(a.Process.Pid, 0))
+	b.kill() // which loses nothing either
+	wantText(t, "Leftover", responder.Leftover(), killed(a.Process.Pid, 0))
+
+	taken := takeOver(t)
+	wantText(t, "Note", taken.Note(), killed(a.Process.Pid, 0))
+	restore(t, taken)
+	wantReplies(t, true)
+	wantText(t, "Leftover", responder.Leftover(), "")
+}
+
+func TestAfterSIGKILLOfOneOfTwoTheOtherRestores(t *testing.T) {
+	takeoverLab(t, true)
+	a, _ := startProcess(t)
+	b, _ := startProcess(t)
+	a.kill()
+	wantReplies(t, false)
+	wantText(t, "Leftover", responder.Leftover(), inForce(a.Process.Pid, 0))
+	b.restore()
+	wantReplies(t, true)
+}
+
+func TestAfterSIGKILLWhatWasOffStaysOff(t *testing.T) {
+	takeoverLab(t, false)
+	a, _ := startProcess(t)
+	a.kill()
+	taken := takeOver(t)
+	wantText(t, "Note", taken.Note(), killed(a.Process.Pid, 1))
+	restore(t, taken)
+	wantReplies(t, false)
+}
+
+func TestAfterSIGKILLSomeoneHasSwitchedItOn(t *testing.T) {
+	current := takeoverLab(t, false)
+	a, _ := startProcess(t)
+	a.kill()
+	if err := current.SetEchoReplies(true); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, "Leftover", responder.Leftover(), "")
+	taken := takeOver(t) // what it finds now counts, and not what it was once
+	wantText(t, "Note", taken.Note(), "")
+	b := takeOver(t)
+	wantText(t, "Note", b.Note(), inForce(os.Getpid(), 0))
+	restore(t, b)
+	restore(t, taken)
+	wantReplies(t, true)
+}
+
+func TestARecordThatIsNoneOfThisBootIsNotBelieved(t *testing.T) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := "pid 4711 found 0 boot " + string(boot)
+	for _, c := range []struct {
+		name, content string
+		believed      bool
+	}{
+		{"as a killed server leaves it", good, true},
+		{"empty", "", false},
+		{"garbage", "\x00\xff\x00 pid", false},
+		{"much garbage", strings.Repeat("pid found boot ", 1000), false},
+		{"cut off", good[:20], false},
+		{"a value that the setting cannot have", strings.Replace(good, "found 0", "found 7", 1), false},
+		{"of another boot", "pid 4711 found 0 boot 00000000-0000-0000-0000-000000000000\n", false},
+	} {
+		for _, replies := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, replies %v", c.name, replies), func(t *testing.T) {
+				takeoverLab(t, replies)
+				path := recordPath(t)
+				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				// It tells of a takeover only if the setting is as that left it.
+				believed := c.believed && !replies
+				want := ""
+				if believed {
+					want = killed(4711, 0)
+				}
+				wantText(t, "Leftover", responder.Leftover(), want)
+				taken := takeOver(t)
+				wantText(t, "Note", taken.Note(), want)
+				wantReplies(t, false)
+				second := takeOver(t) // which reads what the first has written
+				if !believed {
+					found := 1
+					if replies {
+						found = 0
+					}
+					wantText(t, "Note", second.Note(), inForce(os.Getpid(), found))
+				}
+				restore(t, taken)
+				restore(t, second)
+				wantReplies(t, replies || believed)
+			})
+		}
+	}
+}
+
+// recordPath is where a takeover keeps its record.
+func recordPath(t *testing.T) string {
+	t.Helper()
+	taken := takeOver(t)
+	defer restore(t, taken)
+	paths := records(t)
+	if len(paths) != 1 {
+		t.Fatalf("the records are %q, want one", paths)
+	}
+	return paths[0]
+}
+
+func TestWithoutTheCapabilityNothingChanges(t *testing.T) {
+	takeoverLab(t, true)
+	p, line := startProcess(t, unix.CAP_NET_ADMIN)
+	p.Wait()
+	wantText(t, "the output", line, "error: true ")
+	wantText(t, "the output", line, "needs CAP_NET_ADMIN")
+	wantText(t, "the output", line, "setcap cap_net_admin")
+	wantReplies(t, true)
+}
+
+func TestLookingChangesNothing(t *testing.T) {
+	takeoverLab(t, false)
+	onPrivateRun(t, func() {
+		wantReplies(t, false)
+		wantText(t, "Leftover", responder.Leftover(), "")
+		for _, dir := range []string{"/run", os.TempDir()} {
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+				t.Errorf("in %s there are %v, %v", dir, entries, err)
+			}
+		}
+	})
+}
+
+// onPrivateRun calls fn on a thread that has an empty /run of its own.
+func onPrivateRun(t *testing.T, fn func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		for _, step := range []func() error{
+			func() error { return unix.Unshare(unix.CLONE_NEWNS) },
+			func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+			func() error { return unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755") },
+		} {
+			if err := step(); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+		fn()
+	}()
+	<-done
+}
+
+func TestAFolderThatOthersMayWriteIsNotUsed(t *testing.T) {
+	const run = "/run/iomux"
+	for _, c := range []struct {
+		name string
+		make func(folder string) error
+	}{
+		{"of somebody else", func(folder string) error {
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				return err
+			}
+			return os.Chown(folder, 4711, 4711)
+		}},
+		{"that all may write", func(folder string) error {
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				return err
+			}
+			return os.Chmod(folder, 0o777)
+		}},
+		{"that is a symbolic link", func(folder string) error {
+			if err := os.Mkdir(folder+"-elsewhere", 0o700); err != nil {
+				return err
+			}
+			return os.Symlink(folder+"-elsewhere", folder)
+		}},
+		{"that is a file", func(folder string) error { return os.WriteFile(folder, nil, 0o600) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			takeoverLab(t, true)
+			onPrivateRun(t, func() {
+				if err := c.make(run); errors.Is(err, syscall.EINVAL) {
+					t.Log("in this user namespace there is nobody else")
+					return
+				} else if err != nil {
+					t.Error(err)
+					return
+				}
+				// The temporary folder takes its place.
+				taken, err := responder.TakeOver()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got := records(t); len(got) != 1 || filepath.Dir(got[0]) != temporary() {
+					t.Errorf("the records are %q, want one in %s", got, temporary())
+				}
+				wantText(t, "Leftover", responder.Leftover(), inForce(os.Getpid(), 0))
+				restore(t, taken)
+				wantReplies(t, true)
+
+				// Without that one either, there is no takeover.
+				if err := c.make(temporary()); err != nil {
+					t.Error(err)
+					return
+				}
+				taken, err = responder.TakeOver()
+				if err == nil {
+					t.Error("there is no folder that is safe, and yet a takeover")
+					restore(t, taken)
+					return
+				}
+				for _, part := range []string{run, temporary(), "net.ipv4.icmp_echo_ignore_all"} {
+					wantText(t, "the error", err.Error(), part)
+				}
+				wantReplies(t, true)
+			})
+		})
+	}
+}
+
+func TestARecordThatIsASymbolicLinkIsNotFollowed(t *testing.T) {
+	takeoverLab(t, true)
+	path := recordPath(t)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, path); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		os.Remove(path)
+		os.Remove(filepath.Dir(path))
+	}()
+	if taken, err := responder.TakeOver(); err == nil {
+		t.Error("the link was followed")
+		restore(t, taken)
+	}
+	wantReplies(t, true)
+	if b, err := os.ReadFile(victim); string(b) != "precious" {
+		t.Errorf("the file is now %q, %v", b, err)
+	}
+}
