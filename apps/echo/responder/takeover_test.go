@@ -315,11 +315,12 @@ func takeoverProcess() int {
 	return 0
 }
 
-func startProcess(t *testing.T, without ...uintptr) (p *process, line string) {
+func startProcess(t *testing.T, attr *syscall.SysProcAttr) (p *process, line string) {
 	t.Helper()
 	p = &process{Cmd: exec.Command("/proc/self/exe"), t: t}
 	p.Env = append(os.Environ(), roleVariable+"=takeover")
 	p.Stderr = os.Stderr
+	p.SysProcAttr = attr
 	var err error
 	if p.stdin, err = p.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -329,12 +330,7 @@ func startProcess(t *testing.T, without ...uintptr) (p *process, line string) {
 		t.Fatal(err)
 	}
 	p.lines = bufio.NewScanner(stdout)
-	if len(without) > 0 {
-		err = netlab.WithoutCapabilities(p.Cmd, without...)
-	} else {
-		err = p.Start()
-	}
-	if err != nil {
+	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -364,9 +360,9 @@ func (p *process) restore() {
 
 func TestTheLastOfTwoProcessesRestores(t *testing.T) {
 	takeoverLab(t, true)
-	a, note := startProcess(t)
+	a, note := startProcess(t, nil)
 	wantText(t, "Note", note, "note: ")
-	b, note := startProcess(t)
+	b, note := startProcess(t, nil)
 	wantText(t, "Note", note, inForce(a.Process.Pid, 0))
 	a.restore()
 	wantReplies(t, false)
@@ -376,13 +372,13 @@ func TestTheLastOfTwoProcessesRestores(t *testing.T) {
 
 func TestAfterSIGKILLTheNextRestores(t *testing.T) {
 	takeoverLab(t, true)
-	a, _ := startProcess(t)
+	a, _ := startProcess(t, nil)
 	a.kill()
 	wantReplies(t, false)
 	wantText(t, "Leftover", responder.Leftover(), killed(a.Process.Pid, 0))
 	wantText(t, "Leftover again", responder.Leftover(), killed(a.Process.Pid, 0))
 
-	b, note := startProcess(t)
+	b, note := startProcess(t, nil)
 	wantText(t, "Note", note, killed(a.Process.Pid, 0))
 	b.kill() // which loses nothing either
 	wantText(t, "Leftover", responder.Leftover(), killed(a.Process.Pid, 0))
@@ -396,8 +392,8 @@ func TestAfterSIGKILLTheNextRestores(t *testing.T) {
 
 func TestAfterSIGKILLOfOneOfTwoTheOtherRestores(t *testing.T) {
 	takeoverLab(t, true)
-	a, _ := startProcess(t)
-	b, _ := startProcess(t)
+	a, _ := startProcess(t, nil)
+	b, _ := startProcess(t, nil)
 	a.kill()
 	wantReplies(t, false)
 	wantText(t, "Leftover", responder.Leftover(), inForce(a.Process.Pid, 0))
@@ -407,7 +403,7 @@ func TestAfterSIGKILLOfOneOfTwoTheOtherRestores(t *testing.T) {
 
 func TestAfterSIGKILLWhatWasOffStaysOff(t *testing.T) {
 	takeoverLab(t, false)
-	a, _ := startProcess(t)
+	a, _ := startProcess(t, nil)
 	a.kill()
 	taken := takeOver(t)
 	wantText(t, "Note", taken.Note(), killed(a.Process.Pid, 1))
@@ -417,7 +413,7 @@ func TestAfterSIGKILLWhatWasOffStaysOff(t *testing.T) {
 
 func TestAfterSIGKILLSomeoneHasSwitchedItOn(t *testing.T) {
 	current := takeoverLab(t, false)
-	a, _ := startProcess(t)
+	a, _ := startProcess(t, nil)
 	a.kill()
 	if err := current.SetEchoReplies(true); err != nil {
 		t.Fatal(err)
@@ -500,12 +496,43 @@ func recordPath(t *testing.T) string {
 
 func TestWithoutTheCapabilityNothingChanges(t *testing.T) {
 	takeoverLab(t, true)
-	p, line := startProcess(t, unix.CAP_NET_ADMIN)
-	p.Wait()
+	// User 0 owns the setting and needs no capability, so this takes another.
+	const nobody = 65534
+	if err := os.Chown(t.TempDir(), nobody, nobody); err != nil {
+		t.Skip("this user namespace has no second user:", err)
+	}
+	p, line := startProcess(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}})
+	p.kill()
 	wantText(t, "the output", line, "error: true ")
 	wantText(t, "the output", line, "needs CAP_NET_ADMIN")
 	wantText(t, "the output", line, "setcap cap_net_admin")
 	wantReplies(t, true)
+}
+
+func TestWhereTheSettingsAreReadOnlyNothingChanges(t *testing.T) {
+	takeoverLab(t, true)
+	onPrivateRun(t, func() {
+		// As containers have it.
+		if err := unix.Mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""); err != nil {
+			t.Error(err)
+			return
+		}
+		if err := unix.Mount("", "/proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			t.Error(err)
+			return
+		}
+		taken, err := responder.TakeOver()
+		if err == nil {
+			t.Error("TakeOver has succeeded")
+			restore(t, taken)
+			return
+		}
+		if !errors.Is(err, unix.EROFS) {
+			t.Errorf("%v, want %v", err, unix.EROFS)
+		}
+		wantText(t, "the error", err.Error(), "a writable /proc/sys")
+		wantReplies(t, true)
+	})
 }
 
 func TestLookingChangesNothing(t *testing.T) {
