@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"iomux/mux"
+	"iomux/transport/netlab"
 )
 
 func TestClientGetsEveryReplyFromTheKernelAndFromTheServer(t *testing.T) {
@@ -141,22 +142,34 @@ func TestInterruptedClientSumsUp(t *testing.T) {
 }
 
 func TestClientUsesAPingSocketWithoutTheCapability(t *testing.T) {
-	lab := inLab(t, true)
-	t.Run("where the system allows one", func(t *testing.T) {
-		if err := lab.SetPingGroups(0, 0); err != nil {
+	netlab.Need(t)
+	// run runs the client in a namespace of its own, which allows no ping sockets
+	// before prepare does.
+	run := func(t *testing.T, prepare func(*netlab.Namespace) error) (out string, code int) {
+		lab, err := netlab.New()
+		if err != nil {
 			t.Fatal(err)
 		}
-		out, code := withoutCapability(t, unix.CAP_NET_RAW, "client", "--count", "3", "--interval", "1ms", "--timeout", "30s", "127.0.0.1")
+		defer lab.Close()
+		if err := prepare(lab); err != nil {
+			t.Fatal(err)
+		}
+		lab.Do(func() error {
+			out, code = withoutCapability(t, unix.CAP_NET_RAW,
+				"client", "--count", "3", "--interval", "1ms", "--timeout", "30s", "127.0.0.1")
+			return nil
+		})
+		return out, code
+	}
+	t.Run("where the system allows one", func(t *testing.T) {
+		out, code := run(t, func(lab *netlab.Namespace) error { return lab.SetPingGroups(0, 0) })
 		mustContain(t, "client", out, "on udp4:icmp", "icmp_seq=3 ttl=64", "3 packets transmitted, 3 received, 0% packet loss")
 		if code != exitOK {
 			t.Errorf("exit code %d", code)
 		}
 	})
 	t.Run("where it allows none", func(t *testing.T) {
-		if err := lab.SetPingGroups(1, 0); err != nil {
-			t.Fatal(err)
-		}
-		out, code := withoutCapability(t, unix.CAP_NET_RAW, "client", "127.0.0.1")
+		out, code := run(t, func(*netlab.Namespace) error { return nil })
 		mustContain(t, "error", out, "CAP_NET_RAW", "setcap cap_net_raw+ep ", "net.ipv4.ping_group_range")
 		if code != exitError {
 			t.Errorf("exit code %d, want %d", code, exitError)

@@ -140,11 +140,16 @@ func recordPath(create bool) (string, error) {
 	user := os.Geteuid()
 	dirs := []string{"/run/iomux", filepath.Join(os.TempDir(), "iomux-"+strconv.Itoa(user))}
 	for _, dir := range dirs {
-		if create {
-			os.Mkdir(dir, 0o700) // may be there already
-		}
 		var st unix.Stat_t
-		if unix.Lstat(dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 == 0 && int(st.Uid) == user {
+		err := unix.Lstat(dir, &st)
+		for create && err == unix.ENOENT {
+			// Whoever was last may remove it between these two.
+			if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+				break
+			}
+			err = unix.Lstat(dir, &st)
+		}
+		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 == 0 && int(st.Uid) == user {
 			return filepath.Join(dir, "icmp_echo_ignore_all."+ns), nil
 		}
 	}
