@@ -6,6 +6,7 @@ import (
 	"log"
 	"net"
 	"os"
+	"reflect"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -14,13 +15,20 @@ import (
 )
 
 // pipe is a transport that receives what it sends: a pipe in packet mode
-// (O_DIRECT in pipe(2)), in which each write is a message.
+// (O_DIRECT in pipe(2)), in which each write is a message. A pipe does not tell
+// that a message was longer than the buffer, so this one takes whole pages only.
 type pipe struct {
 	mu   sync.Mutex // lets calls in flight end before Close
 	r, w int        // -1 once closed
 }
 
+// longest is the longest message: what pipe(2) writes as one packet.
+const longest = 4096
+
 func openPipe(network, address string, cfg *transport.Config) (transport.Transport, error) {
+	if cfg != nil && !reflect.ValueOf(*cfg).IsZero() {
+		return nil, &net.OpError{Op: "open", Net: network, Err: errors.New("a pipe has nothing to configure")}
+	}
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_DIRECT|unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
 		return nil, &net.OpError{Op: "open", Net: network, Err: os.NewSyscallError("pipe2", err)}
@@ -37,15 +45,23 @@ func (p *pipe) FD() int {
 func (p *pipe) BatchSize() int { return 32 }
 
 func (p *pipe) Recv(ms []transport.Message) (int, error) {
-	return p.each(ms, "read", func(m *transport.Message) (err error) {
-		m.Off = 0
-		m.N, err = unix.Read(p.r, m.Buf)
+	return p.each(ms, "read", func(m *transport.Message) error {
+		if len(m.Buf) < longest {
+			return unix.EMSGSIZE
+		}
+		n, err := unix.Read(p.r, m.Buf)
+		if err == nil {
+			*m = transport.Message{Buf: m.Buf, N: n}
+		}
 		return err
 	})
 }
 
 func (p *pipe) Send(ms []transport.Message) (int, error) {
 	return p.each(ms, "write", func(m *transport.Message) error {
+		if m.N > longest {
+			return unix.EMSGSIZE
+		}
 		_, err := unix.Write(p.w, m.Bytes())
 		return err
 	})
@@ -96,7 +112,7 @@ func ExampleRegister() {
 
 	ms := make([]transport.Message, t.BatchSize())
 	for i := range ms {
-		ms[i].Buf = make([]byte, 1500)
+		ms[i].Buf = make([]byte, 4096)
 	}
 	n, err = t.Recv(ms)
 	fmt.Println(n, err, string(ms[0].Bytes()))

@@ -47,11 +47,11 @@ where net.ipv4.ping_group_range allows it:
 
 Exit codes: 0 if every host answered, 1 if one did not, 2 on a usage or system
 error.`,
-		Example: `  echo client --count 3 127.0.0.1
-  echo client --interval 10ms --data "Hello from client!" 192.0.2.1 192.0.2.2`,
+		Example: `  ./echo client --count 3 127.0.0.1
+  ./echo client --interval 10ms --data "Hello from client!" 192.0.2.1 192.0.2.2`,
 		Args: func(_ *cobra.Command, hosts []string) error {
 			if len(hosts) == 0 {
-				return errors.New("client: no host given, want one or more, such as: echo client 127.0.0.1")
+				return errors.New("client: no host given, want one or more, such as 127.0.0.1")
 			}
 			return nil
 		},
@@ -70,11 +70,30 @@ error.`,
 	f.StringVar(&o.data, "data", "", "text to send in each request")
 	f.IntVarP(&o.size, "size", "s", 56, "bytes of data in each request; --data is repeated or cut to fit")
 	f.IntVarP(&o.count, "count", "c", 0, "requests to each host (default: until interrupted)")
-	f.DurationVarP(&o.interval, "interval", "i", time.Second, "time between two requests to a host")
-	f.DurationVarP(&o.timeout, "timeout", "W", time.Second, "time to wait for a reply")
+	o.interval, o.timeout = time.Second, time.Second
+	f.VarP((*seconds)(&o.interval), "interval", "i", "time between two requests to a host, such as 200ms or 0.2")
+	f.VarP((*seconds)(&o.timeout), "timeout", "W", "time to wait for a reply")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the summary only")
 	return c
 }
+
+// seconds is a duration on the command line. Without a unit it is in seconds, as
+// ping(8) has it.
+type seconds time.Duration
+
+func (s *seconds) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		if d, err = time.ParseDuration(text + "s"); err != nil {
+			return errors.New("want a duration such as 200ms, or a number of seconds")
+		}
+	}
+	*s = seconds(d)
+	return nil
+}
+
+func (s *seconds) String() string { return time.Duration(*s).String() }
+func (s *seconds) Type() string   { return "duration" }
 
 // payload makes the data of the requests: the text, the bytes 0, 1, 2, ... as
 // ping(8) sends them, or the text again and again for a size.
@@ -125,6 +144,9 @@ func (o *clientOptions) run(ctx context.Context, hosts []string, payload []byte,
 	targets, unknown := resolve(ctx, hosts)
 	for _, err := range unknown {
 		fmt.Fprintln(stderr, "echo:", err)
+	}
+	if n := len(hosts) - len(targets) - len(unknown); n > 0 {
+		fmt.Fprintf(stderr, "echo: %d of the hosts have the address of another one and are left out\n", n)
 	}
 	if len(targets) == 0 {
 		return exitCode(exitError)
@@ -215,6 +237,9 @@ func resolve(ctx context.Context, names []string) (hosts []host, failed []error)
 }
 
 func lookup(ctx context.Context, name string) (netip.Addr, error) {
+	if name == "" {
+		return netip.Addr{}, errors.New("a host without a name")
+	}
 	if addr, err := netip.ParseAddr(name); err == nil {
 		if addr = addr.Unmap(); !addr.Is4() {
 			return addr, fmt.Errorf("%s: an IPv6 address; only IPv4 is supported", name)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,7 +94,7 @@ func TestExitCodeTellsWhetherEveryHostAnswered(t *testing.T) {
 		says  string
 	}{
 		{"all of them", []string{"127.0.0.1", "127.0.0.2"}, exitOK, ""},
-		{"one is there twice", []string{"127.0.0.1", "127.0.0.1"}, exitOK, ""},
+		{"one is there twice", []string{"127.0.0.1", "127.0.0.1"}, exitOK, "1 of the hosts have the address of another one"},
 		{"one cannot be sent to", []string{"127.0.0.1", "192.0.2.1"}, exitUnanswered, ""},
 		{"one is a broadcast address", []string{"127.0.0.1", "127.255.255.255"}, exitUnanswered, ""},
 		{"one is no IPv4 address", []string{"127.0.0.1", "::1"}, exitError, "::1: an IPv6 address"},
@@ -115,11 +116,13 @@ func TestUsageErrorsSayWhatWouldBeRight(t *testing.T) {
 		{"client --count -1 h", "--count -1: want a positive number"},
 		{"client --interval 0s h", "--interval 0s: want a positive duration"},
 		{"client --timeout -1s h", "--timeout -1s: want a positive duration"},
+		{"client --interval soon h", "want a duration such as 200ms"},
 		{"client --size 65508 h", "--size 65508: want 0 to 65507 bytes"},
 		{"client --backend kqueue 127.0.0.1", "usable here: epoll, poll, select"},
 		{"client --interval 1us --timeout 1h 127.0.0.1", "65536 sequence numbers"},
 		{"client --network nosuch 127.0.0.1", "known: ip4:icmp"},
 		{"server now", "unknown command"},
+		{"server --network udp4:icmp", "a ping socket receives no echo requests"},
 		{"nosuch", "unknown command"},
 		{"client --nosuch", "unknown flag"},
 	} {
@@ -127,6 +130,24 @@ func TestUsageErrorsSayWhatWouldBeRight(t *testing.T) {
 		if code != exitError || !strings.Contains(errs, c.want) || out != "" {
 			t.Errorf("%s: exit code %d, want %d and %q\n%s%s", c.args, code, exitError, c.want, out, errs)
 		}
+	}
+}
+
+func TestDurationsWithoutAUnitAreSeconds(t *testing.T) {
+	for text, want := range map[string]time.Duration{"0.2": 200 * time.Millisecond, "3": 3 * time.Second, "15ms": 15 * time.Millisecond} {
+		var s seconds
+		if err := s.Set(text); err != nil || time.Duration(s) != want {
+			t.Errorf("%s is %v, %v; want %v", text, time.Duration(s), err, want)
+		}
+	}
+}
+
+func TestNothingSentIsNoLoss(t *testing.T) {
+	inLab(t, true)
+	out, _, code := runEcho("client", "--count", "1", "192.0.2.1")
+	mustContain(t, "client", out, "not sent to 192.0.2.1: icmp_seq=1: ", "0 packets transmitted, 0 received, 1 not sent, time ")
+	if code != exitUnanswered {
+		t.Errorf("exit code %d", code)
 	}
 }
 

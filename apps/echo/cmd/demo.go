@@ -43,8 +43,8 @@ func demoCommand() *cobra.Command {
 		Short: "Let a server and a client greet each other",
 		Long: `Let a server and a client greet each other over raw ICMP, in a network namespace
 of their own: no privilege is needed and nothing has to be set up.`,
-		Example: `  echo demo --count 3 --backend poll
-  echo demo --explain`,
+		Example: `  ./echo demo --count 3 --backend poll
+  ./echo demo --explain`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.count <= 0 {
@@ -82,7 +82,6 @@ func (o *demoOptions) run(ctx context.Context, w io.Writer) (err error) {
 	defer cancel()
 
 	out := &lines{w: w, told: map[string]bool{}}
-	fmt.Fprintf(out, "IP Address: %v\n", demoAddr)
 	server, err := o.open(out, "server", 8)
 	if err != nil {
 		return err
@@ -119,6 +118,7 @@ func (o *demoOptions) run(ctx context.Context, w io.Writer) (err error) {
 
 // greet is the client.
 func (o *demoOptions) greet(ctx context.Context, out *lines) (prober.Stats, error) {
+	fmt.Fprintf(out, "IP Address: %v\n", demoAddr)
 	client, err := o.open(out, "client", 0)
 	if err != nil {
 		return prober.Stats{}, err

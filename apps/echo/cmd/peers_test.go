@@ -32,7 +32,7 @@ func TestPeersSeeEveryReplyOnceAndUnaltered(t *testing.T) {
 			mustContain(t, "ping -s 1400", out, "1408 bytes from 127.0.0.1", " 0% packet loss")
 			mustNotContain(t, "ping -s 1400", out, "DUP!", "wrong data byte", "duplicates", "errors")
 
-			out = mustRun(t, exec.Command(fping, "-c", "5", "-p", "10", host))
+			out = mustRun(t, exec.Command(fping, "-c", "5", "-p", "10", "-t", "20000", host))
 			mustContain(t, "fping", out, "xmt/rcv/%loss = 5/5/0%")
 			mustNotContain(t, "fping", out, "duplicate")
 

@@ -66,7 +66,10 @@ func (r *report) summary(p *prober.Prober, took time.Duration) (answered int) {
 				fmt.Fprintf(r.out, ", %d %s", extra.n, extra.what)
 			}
 		}
-		fmt.Fprintf(r.out, ", %.4g%% packet loss, time %dms\n", 100*s.Loss(), took.Milliseconds())
+		if s.Received+s.Lost > 0 {
+			fmt.Fprintf(r.out, ", %.4g%% packet loss", 100*s.Loss())
+		}
+		fmt.Fprintf(r.out, ", time %dms\n", took.Milliseconds())
 		if s.Received > 0 {
 			answered++
 			fmt.Fprintf(r.out, "rtt min/avg/max/mdev = %s/%s/%s/%s ms\n",

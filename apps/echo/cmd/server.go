@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 
 	"github.com/hashicorp/go-multierror"
@@ -42,8 +43,8 @@ when the server ends.
 
 The server needs CAP_NET_RAW, and CAP_NET_ADMIN for --take-over:
   sudo setcap cap_net_raw,cap_net_admin+ep ./echo`,
-		Example: `  sudo echo server --take-over
-  sudo echo server --take-over --data "Hello from server!" --quiet`,
+		Example: `  sudo ./echo server --take-over
+  sudo ./echo server --take-over --data "Hello from server!" --quiet`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.hasData = c.Flags().Changed("data")
@@ -76,11 +77,15 @@ func (o *serverOptions) run(ctx context.Context, stdout, stderr io.Writer) (err 
 	// The watch comes first, so that no signal finds the setting changed and
 	// nobody to restore it; deferred, so that a panic restores it too.
 	var kernel kernelReplies
-	end := onInterrupt(l.Stop, func() { kernel.restore() })
+	end := onInterrupt(l.Stop, kernel.restoreAtOnce)
 	defer end()
 	defer func() { err = join(err, kernel.restore()) }()
 	if o.network == rawNetwork {
-		err = kernel.leaveToUs(o.takeOver, stderr)
+		var notes []string
+		notes, err = kernel.leaveToUs(o.takeOver)
+		for _, note := range notes {
+			fmt.Fprintln(stderr, "echo:", note)
+		}
 	} else if o.takeOver {
 		err = fmt.Errorf("--take-over: the kernel answers on %s only, not on %s", rawNetwork, o.network)
 	}
@@ -120,11 +125,19 @@ func (o *serverOptions) run(ctx context.Context, stdout, stderr io.Writer) (err 
 
 // open opens the network to serve on.
 func (o *serverOptions) open() (transport.Transport, error) {
-	var cfg transport.Config
-	if o.network == rawNetwork {
-		cfg.Options = icmp.Options{Types: []uint8{8}} // echo requests
+	switch o.network {
+	case rawNetwork:
+		t, err := transport.Open(rawNetwork, "", &transport.Config{
+			Options: icmp.Options{Types: []uint8{8}}, // echo requests
+		})
+		if errors.Is(err, fs.ErrPermission) && o.takeOver {
+			err = fmt.Errorf("%w; --take-over needs CAP_NET_ADMIN too: setcap cap_net_raw,cap_net_admin+ep", err)
+		}
+		return t, err
+	case pingNetwork:
+		return nil, fmt.Errorf("--network %s: a ping socket receives no echo requests, want %s", pingNetwork, rawNetwork)
 	}
-	return transport.Open(o.network, "", &cfg)
+	return transport.Open(o.network, "", nil)
 }
 
 // kernelReplies sees to it that the kernel does not answer as well.
@@ -133,36 +146,33 @@ type kernelReplies struct {
 	taken *responder.Takeover
 }
 
-// leaveToUs returns an error if the kernel answers and may not be stopped.
-func (k *kernelReplies) leaveToUs(takeOver bool, stderr io.Writer) error {
+// leaveToUs returns an error if the kernel answers and may not be stopped, and
+// what is to be told about what it found.
+func (k *kernelReplies) leaveToUs(takeOver bool) (notes []string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if takeOver {
-		t, err := responder.TakeOver()
-		if err != nil {
-			return fmt.Errorf("--take-over: %w", err)
+		if k.taken, err = responder.TakeOver(); err != nil {
+			return nil, fmt.Errorf("--take-over: %w", err)
 		}
-		k.taken = t
-		if note := t.Note(); note != "" {
-			fmt.Fprintln(stderr, "echo: found that", note)
+		if note := k.taken.Note(); note != "" {
+			notes = append(notes, "found that "+note)
 		}
-		return nil
+		return notes, nil
 	}
 	answers, err := responder.KernelReplies()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if answers {
-		return errors.New(`the kernel answers echo requests too (net.ipv4.icmp_echo_ignore_all=0), so clients would see every reply twice; switch it off for as long as the server runs with
-  echo server --take-over
-or until the machine restarts with
-  sudo sysctl net.ipv4.icmp_echo_ignore_all=1`)
+		return nil, errors.New(`the kernel answers echo requests too (net.ipv4.icmp_echo_ignore_all=0), so clients would see every reply twice; switch that off
+  while the server runs, by the option --take-over, or
+  until the machine restarts, by sudo sysctl net.ipv4.icmp_echo_ignore_all=1`)
 	}
 	if note := responder.Leftover(); note != "" {
-		fmt.Fprintln(stderr, "echo: found that", note)
-		fmt.Fprintln(stderr, "echo: with --take-over, this server restores it when it ends")
+		notes = append(notes, "found that "+note, "with --take-over, this server restores it when it ends")
 	}
-	return nil
+	return notes, nil
 }
 
 // restore undoes leaveToUs. It may be called from any goroutine and more than
@@ -170,10 +180,23 @@ or until the machine restarts with
 func (k *kernelReplies) restore() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.restoreLocked()
+}
+
+func (k *kernelReplies) restoreLocked() error {
 	if k.taken == nil {
 		return nil
 	}
 	return k.taken.Restore()
+}
+
+// restoreAtOnce does not wait for a takeover that is stuck halfway; the next
+// server finds what it has left behind.
+func (k *kernelReplies) restoreAtOnce() {
+	if k.mu.TryLock() {
+		defer k.mu.Unlock()
+		k.restoreLocked()
+	}
 }
 
 // join returns all errors that are not nil: one as itself, several as a

@@ -187,6 +187,36 @@ func TestTakeOverIsRestoredOnEveryWayOut(t *testing.T) {
 	})
 }
 
+func TestSignalsThatWereIgnoredStayIgnored(t *testing.T) {
+	inLab(t, false)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := echoCommand()
+	c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `trap "" HUP; exec "$0" server`, self} // as nohup does
+	s := start(t, c)
+	s.awaitLine("answering")
+	s.Process.Signal(syscall.SIGHUP)
+	runEcho("client", "--quiet", "--count", "1", "--timeout", "30s", "127.0.0.1")
+	s.awaitLine("echo request")
+	if _, code := s.signal(syscall.SIGTERM); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// timeout(1) signals a process and then its group.
+func TestASignalThatComesTwiceEndsOnce(t *testing.T) {
+	inLab(t, false)
+	s := startServer(t)
+	s.Process.Signal(syscall.SIGTERM)
+	rest, code := s.signal(syscall.SIGINT)
+	mustContain(t, "server", rest, "--- echo server statistics ---")
+	if code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // fill fills a pipe, so that the next write to it blocks.
 func fill(t *testing.T, w *os.File) {
 	t.Helper()

@@ -4,27 +4,41 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
+
+// echoOf is how soon after the first signal another one is taken for the same
+// wish: timeout(1) and others signal a process and then its group.
+const echoOf = 500 * time.Millisecond
 
 // onInterrupt calls stop at the first signal that asks to end, and leaves at
 // the second, after calling atOnce: a command may be stuck in writing to a
-// terminal that is not read. Broken pipes become errors of the write instead of
+// terminal that is not read. Signals that the process was started to ignore (as
+// nohup(1) does) stay ignored. Broken pipes become errors of the write instead of
 // ending the process. The returned function ends the watch.
 func onInterrupt(stop, atOnce func()) (end func()) {
 	ch := make(chan os.Signal, 2)
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(sig) {
+			signal.Notify(ch, sig)
+		}
+	}
 	signal.Ignore(syscall.SIGPIPE)
 	quit, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
-		for stopped := false; ; stopped = true {
+		var first time.Time
+		for {
 			select {
 			case sig := <-ch:
-				if stopped {
+				switch {
+				case first.IsZero():
+					first = time.Now()
+					go stop() // it may have something to trace, and be stuck in that
+				case time.Since(first) >= echoOf:
 					atOnce()
 					os.Exit(128 + int(sig.(syscall.Signal)))
 				}
-				stop()
 			case <-quit:
 				return
 			}

@@ -41,6 +41,7 @@ func Example() {
 		ID:       id,
 		Count:    3,
 		Interval: 10 * time.Millisecond,
+		Timeout:  10 * time.Second,
 		OnResult: func(r prober.Result) {
 			if r.Outcome != prober.Reply {
 				fmt.Println(hosts[r.Target], r.Outcome, r.Seq)

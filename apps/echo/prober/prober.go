@@ -183,12 +183,13 @@ func (p *Prober) Start() {
 	p.tick()
 }
 
-// Next begins the next round at once, unless one is still being sent, and counts
-// the intervals from now. Called for each reply it makes the pace that of the
-// target, with one probe under way, as ping -A does. It does nothing before
-// Start, after Stop, and when no round is left.
+// Next begins the next round at once and counts the intervals from now. Called
+// for each reply it makes the pace that of the slowest target, with one round
+// under way, as ping -A does. It does nothing while a probe is awaited or a round
+// is being sent (as it is during a SendError), before Start, after Stop, and when
+// no round is left.
 func (p *Prober) Next() {
-	if p.ticker == nil || p.stopped || p.left == 0 || p.sending() {
+	if p.ticker == nil || p.stopped || p.left == 0 || p.sending() || p.waiting.n > 0 {
 		return
 	}
 	p.ticker.Reset(p.cfg.Interval)

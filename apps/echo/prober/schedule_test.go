@@ -154,6 +154,38 @@ func TestNextMakesThePaceThatOfTheTarget(t *testing.T) {
 	lab.wantCounts(0, counts{Sent: 6, Received: 5, Lost: 1})
 }
 
+func TestNextWaitsForTheSlowestTarget(t *testing.T) {
+	var lab *lab
+	lab = newLab(t, prober.Config{Count: 3, Targets: []netip.Addr{hostA, hostB}, Interval: time.Second, Timeout: 300 * ms,
+		OnResult: func(prober.Result) { lab.Next() }})
+	lab.wire.onSend = func(p probe) error {
+		switch {
+		case p.to == hostA:
+			p.answer(10 * ms)
+		case p.seq != 2:
+			p.answer(50 * ms)
+		}
+		return nil
+	}
+	lab.Start()
+	lab.run(time.Minute)
+	lab.wantSent("0s 192.0.2.1 1", "0s 192.0.2.2 1", "50ms 192.0.2.1 2", "50ms 192.0.2.2 2",
+		"350ms 192.0.2.1 3", "350ms 192.0.2.2 3")
+	lab.wantCounts(0, counts{Sent: 3, Received: 3})
+	lab.wantCounts(1, counts{Sent: 3, Received: 2, Lost: 1})
+}
+
+func TestNextDoesNotHurryWhereNothingCanBeSent(t *testing.T) {
+	var lab *lab
+	lab = newLab(t, prober.Config{Targets: []netip.Addr{hostA, hostB}, OnResult: func(prober.Result) { lab.Next() }})
+	lab.wire.onSend = func(p probe) error { return errors.New("refused") }
+	lab.Start()
+	lab.run(10 * time.Second)
+	for i := range 2 {
+		lab.wantCounts(i, counts{SendErrors: 10})
+	}
+}
+
 func TestDefaultsAreASecond(t *testing.T) {
 	lab := newLab(t, prober.Config{Count: 2})
 	lab.Start()
@@ -357,6 +389,21 @@ func TestALargeRoundLeavesRoomForItsReplies(t *testing.T) {
 	}
 	for i := range 1000 {
 		lab.wantCounts(i, counts{Sent: 3, Received: 3})
+	}
+}
+
+func TestTheMuxIsToldOfChangesOnly(t *testing.T) {
+	for _, c := range []struct{ targets, want int }{
+		{64, 0},     // each round is one batch
+		{65, 2 * 5}, // writable for the second batch, and back
+		{640, 2 * 5},
+	} {
+		lab := newLab(t, prober.Config{Count: 5, Targets: hosts(c.targets), OnResult: func(prober.Result) {}})
+		lab.Start()
+		lab.run(time.Minute)
+		if lab.modifies != c.want {
+			t.Errorf("%d changes for 5 rounds of %d targets, want %d", lab.modifies, c.targets, c.want)
+		}
 	}
 }
 

@@ -55,19 +55,20 @@ func (p *Prober) send(ms []transport.Message) {
 	for len(ms) > 0 && !p.stopped {
 		now := p.elapsed()
 		n, err := p.t.Send(ms)
-		if n == 0 && err == nil {
+		switch {
+		case err != nil:
+			p.targets[p.next].stats.SendErrors++
+			p.result(Result{Outcome: SendError, Target: p.next, Seq: p.seq, Err: err})
+			n = 1
+		case n == 0:
 			return
+		default:
+			for i := range n {
+				p.await(probe{int32(p.next + i), p.seq}, now)
+			}
 		}
-		first := p.next
-		p.next += max(n, 1)
-		ms = ms[max(n, 1):]
-		for i := range n {
-			p.await(probe{int32(first + i), p.seq}, now)
-		}
-		if err != nil {
-			p.targets[first].stats.SendErrors++
-			p.result(Result{Outcome: SendError, Target: first, Seq: p.seq, Err: err})
-		}
+		p.next += n
+		ms = ms[n:]
 	}
 }
 

@@ -191,6 +191,19 @@ type lab struct {
 	wire  *wire
 	log   []string // results and callbacks with their times
 	onLog func()
+
+	modifies int // calls of the Mux
+}
+
+// counted counts the changes of a Mux.
+type counted struct {
+	mux.Mux
+	modifies *int
+}
+
+func (c counted) Modify(fd int, want mux.Interest, token uint64) error {
+	*c.modifies++
+	return c.Mux.Modify(fd, want, token)
 }
 
 // newLab makes a prober on a wire that moves 64 messages at a time. Its
@@ -204,7 +217,7 @@ func newLab(t *testing.T, cfg prober.Config) *lab {
 func newLabOn(t *testing.T, w *wire, cfg prober.Config) *lab {
 	t.Helper()
 	lab := &lab{t: t, mux: muxtest.NewFake(start), wire: w}
-	lab.loop = loop.New(lab.mux, loop.Clock(lab.mux.Clock))
+	lab.loop = loop.New(counted{lab.mux, &lab.modifies}, loop.Clock(lab.mux.Clock))
 	t.Cleanup(func() { lab.loop.Close() })
 	w.mux, w.room, w.header = lab.mux, unlimited, 20
 	w.onSend = func(probe) error { return nil }

@@ -15,8 +15,8 @@ import (
 
 // A record is a file that says what the setting of a network namespace was
 // before the first takeover. Each takeover in force holds a shared lock on it,
-// which ends with its process; whoever begins or ends alone holds an exclusive
-// one while at it.
+// which ends with its process. The last one to leave gets an exclusive lock,
+// restores the setting and removes the record.
 
 // record is what the file says.
 type record struct {
@@ -25,7 +25,9 @@ type record struct {
 	boot  string // of the machine, as the file may outlive it
 }
 
-const recordFormat = "pid %d found %d boot %s\n"
+// recordFormat gives every record the same length: of two takeovers that begin
+// at the same time both may write it, while a third one reads it.
+const recordFormat = "pid %10d found %d boot %s\n"
 
 func (r record) describe(inForce bool) string {
 	if inForce {
@@ -50,9 +52,6 @@ func readRecord(f *os.File) (record, error) {
 }
 
 func writeRecord(f *os.File, found int) error {
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
 	_, err := f.WriteAt(fmt.Appendf(nil, recordFormat, os.Getpid(), found, bootID()), 0)
 	return err
 }
@@ -62,32 +61,27 @@ func bootID() string {
 	return cmp.Or(strings.TrimSpace(string(b)), "unknown")
 }
 
-// openRecord opens the record of this network namespace and locks it, for
-// itself if no takeover is in force and else shared with those that are.
-func openRecord() (f *os.File, alone bool, err error) {
+// openRecord opens the record of this network namespace and takes a shared lock
+// on it.
+func openRecord() (*os.File, error) {
 	for {
 		path, err := recordPath(true)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // whoever was last has removed the folder
 		}
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
-		err = lock(f, unix.F_WRLCK, false)
-		alone = err == nil
-		if errors.Is(err, unix.EAGAIN) {
-			err = lock(f, unix.F_RDLCK, true)
-		}
-		if err == nil && named(f) {
-			return f, alone, nil
+		if err = lock(f, unix.F_RDLCK, true); err == nil && named(f) {
+			return f, nil
 		}
 		f.Close()
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
 }

@@ -163,6 +163,40 @@ func TestWhatDoesNotFitABatchComesNext(t *testing.T) {
 	lab.wantReplies("192.0.2.11 1 0 a", "192.0.2.11 2 0 b", "192.0.2.11 3 0 c", "192.0.2.11 4 0 d")
 }
 
+// What is not answered gives its place in the batch to what is; each place must
+// keep a buffer of its own.
+func TestBatchesAfterOneWithGapsAreIntact(t *testing.T) {
+	lab := newLab(t, &wire{size: 4}, responder.Config{})
+	for round := range uint16(5) {
+		lab.wire.queue = append(lab.wire.queue,
+			message(peerA, nil), request(peerA, round, "a"), message(peerB, nil), request(peerB, round, "b"),
+			request(peerA, round, "c"), request(peerB, round, "d"), request(peerC, round, "e"), message(peerC, nil))
+	}
+	lab.wire.update()
+	lab.run(time.Second)
+	var want []string
+	for round := range 5 {
+		for _, reply := range []string{"192.0.2.11 %d 0 a", "192.0.2.12 %d 0 b", "192.0.2.11 %d 0 c", "192.0.2.12 %d 0 d", "192.0.2.13 %d 0 e"} {
+			want = append(want, fmt.Sprintf(reply, round))
+		}
+	}
+	lab.wantReplies(want...)
+}
+
+func TestTheMuxIsToldOfChangesOnly(t *testing.T) {
+	lab := newLab(t, &wire{size: 1}, responder.Config{})
+	for i := range 10 {
+		lab.wire.queue = append(lab.wire.queue, request(peerA, uint16(i), ""))
+	}
+	lab.wire.room = 5
+	lab.wire.update()
+	lab.wire.at(10*ms, func() { lab.wire.room = unlimited })
+	lab.run(time.Second)
+	if len(lab.wire.sent) != 10 || lab.modifies != 2 {
+		t.Errorf("%d replies and %d changes, want 10 and 2", len(lab.wire.sent), lab.modifies)
+	}
+}
+
 func TestNothingToAnswerIsNothingToSend(t *testing.T) {
 	lab := newLab(t, &wire{size: 2}, responder.Config{})
 	lab.wire.queue = []transport.Message{message(peerA, nil)}

@@ -44,7 +44,7 @@ type Takeover struct {
 }
 
 // TakeOver switches the kernel's IPv4 echo replies off in this network
-// namespace until Restore. It needs CAP_NET_ADMIN.
+// namespace until Restore. It needs CAP_NET_ADMIN, of anybody but user 0.
 //
 // What the setting was is kept in a file as well, so that it is not lost when
 // the process is killed (SIGKILL): the next TakeOver finds it, and its Restore
@@ -65,7 +65,7 @@ func TakeOver() (*Takeover, error) {
 }
 
 func (t *Takeover) takeOver() error {
-	record, alone, err := openRecord()
+	record, err := openRecord()
 	if err != nil {
 		return fmt.Errorf("cannot keep what %s was: %w", settingName, err)
 	}
@@ -74,7 +74,7 @@ func (t *Takeover) takeOver() error {
 		last, unusable := readRecord(record)
 		if unusable == nil && t.found == 1 {
 			t.found = last.found
-			t.note = last.describe(!alone)
+			t.note = last.describe(locked(record))
 		} else {
 			// There was no takeover, or someone has changed the setting since.
 			err = writeRecord(record, t.found)
@@ -82,9 +82,6 @@ func (t *Takeover) takeOver() error {
 	}
 	if err == nil {
 		err = writeSetting(t.setting, 1)
-	}
-	if err == nil {
-		err = lock(record, unix.F_RDLCK, true)
 	}
 	if err != nil {
 		t.leave()
@@ -109,18 +106,31 @@ func (t *Takeover) Restore() error {
 
 // leave restores the setting and removes the record, if nobody else needs them.
 func (t *Takeover) leave() error {
-	defer t.record.Close() // and with it the lock
-	// Of several who leave at the same time, each lets go of its lock before it
-	// asks for all of them: so the last one gets that.
-	err := lock(t.record, unix.F_UNLCK, false)
-	if err == nil {
-		err = lock(t.record, unix.F_WRLCK, false)
-	}
-	switch {
-	case errors.Is(err, unix.EAGAIN), err == nil && !named(t.record):
-		return nil // others are left, or have left in the meantime
-	case err != nil:
-		return err
+	defer func() { t.record.Close() }() // and with it the lock
+	for {
+		// Of several who leave at the same time, each lets go of its lock before
+		// it asks for all of them: so the last one gets that.
+		err := lock(t.record, unix.F_UNLCK, false)
+		if err == nil {
+			err = lock(t.record, unix.F_WRLCK, false)
+		}
+		if errors.Is(err, unix.EAGAIN) {
+			return nil // others are left
+		}
+		if err != nil {
+			return err
+		}
+		if named(t.record) {
+			break
+		}
+		// Someone has left in the meantime, and restoring once more does no harm;
+		// or someone has cleaned up. There may be others with a new record.
+		t.record.Close()
+		record, err := openRecord()
+		if err != nil {
+			return err
+		}
+		t.record = record
 	}
 	if t.found == 0 {
 		if err := writeSetting(t.setting, 0); err != nil {

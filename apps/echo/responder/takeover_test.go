@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,10 +31,14 @@ func takeoverLab(t *testing.T, replies bool) *netlab.Namespace {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for _, path := range records(t) {
-			t.Errorf("%s is left", path)
-			os.Remove(path)
-			os.Remove(filepath.Dir(path))
+		for _, dir := range []string{"/run", os.TempDir()} {
+			left, err := os.ReadDir(dir)
+			if err != nil || len(left) > 0 {
+				t.Errorf("in %s there is left %v, %v", dir, left, err)
+			}
+			for _, entry := range left {
+				os.RemoveAll(filepath.Join(dir, entry.Name()))
+			}
 		}
 		if err := current.SetEchoReplies(true); err != nil {
 			t.Error(err)
@@ -48,21 +51,17 @@ func takeoverLab(t *testing.T, replies bool) *netlab.Namespace {
 	return current
 }
 
-// records are the files that are kept for this network namespace.
+// Where records are kept: in the second folder where the first is not safe.
+const folder = "/run/iomux"
+
+func temporary() string { return filepath.Join(os.TempDir(), fmt.Sprint("iomux-", os.Geteuid())) }
+
+// records are the files that are there.
 func records(t *testing.T) []string {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-	if err != nil {
-		t.Skip("a kernel before 5.14:", err)
-	}
 	var found []string
-	for _, dir := range []string{"/run/iomux", temporary()} {
-		paths, err := filepath.Glob(fmt.Sprintf("%s/*.%d", dir, cookie))
+	for _, dir := range []string{folder, temporary()} {
+		paths, err := filepath.Glob(dir + "/*")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,8 +69,6 @@ func records(t *testing.T) []string {
 	}
 	return found
 }
-
-func temporary() string { return filepath.Join(os.TempDir(), fmt.Sprint("iomux-", os.Geteuid())) }
 
 func takeOver(t *testing.T) *responder.Takeover {
 	t.Helper()
@@ -132,32 +129,38 @@ func TestRestoreBringsBackWhatWasFound(t *testing.T) {
 	}
 }
 
-func TestTheFolderGoesWithItsLastRecord(t *testing.T) {
+func TestTheRecordIsForThisUserAloneAndGoes(t *testing.T) {
 	takeoverLab(t, true)
 	taken := takeOver(t)
 	paths := records(t)
 	if len(paths) != 1 {
 		t.Fatalf("the records are %q, want one", paths)
 	}
-	folder := filepath.Dir(paths[0])
 	for path, want := range map[string]fs.FileMode{folder: fs.ModeDir | 0o700, paths[0]: 0o600} {
 		if info, err := os.Lstat(path); err != nil || info.Mode() != want {
 			t.Errorf("%s: %v, %v, want mode %v", path, info, err, want)
 		}
 	}
+	restore(t, taken)
+	if _, err := os.Lstat(folder); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left: %v", folder, err)
+	}
+}
+
+func TestTheFolderStaysIfThereIsMoreInIt(t *testing.T) {
+	takeoverLab(t, true)
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	other := filepath.Join(folder, "other")
 	if err := os.WriteFile(other, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	restore(t, taken)
-	if err := os.Remove(other); err != nil {
-		t.Errorf("what others have there: %v", err)
-	}
 	restore(t, takeOver(t))
-	// Elsewhere on the machine there may be takeovers too.
-	if left, err := os.ReadDir(folder); err == nil && len(left) == 0 {
-		t.Errorf("%s is left, and empty", folder)
+	if paths := records(t); len(paths) != 1 || paths[0] != other {
+		t.Errorf("left are %q, want %s", paths, other)
 	}
+	os.RemoveAll(folder)
 }
 
 func TestTheLastOfTwoInOneProcessRestores(t *testing.T) {
@@ -200,6 +203,22 @@ func TestRestoreTwiceIsRestoreOnce(t *testing.T) {
 	wantReplies(t, true)
 }
 
+func TestARecordThatSomebodyRemovedIsNotNeededToRestore(t *testing.T) {
+	takeoverLab(t, true)
+	first, second := takeOver(t), takeOver(t)
+	for _, path := range records(t) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restore(t, first)
+	restore(t, second)
+	wantReplies(t, true)
+	if left := records(t); left != nil {
+		t.Errorf("%q are left", left)
+	}
+}
+
 func TestRestoreFromManyGoroutines(t *testing.T) {
 	takeoverLab(t, true)
 	taken := takeOver(t)
@@ -217,11 +236,7 @@ func TestRestoreFromManyGoroutines(t *testing.T) {
 // they are on, whatever the order in which that happens.
 func TestManyAtOnce(t *testing.T) {
 	takeoverLab(t, true)
-	rounds := 100
-	if testing.Short() {
-		rounds = 10
-	}
-	for range rounds {
+	for range 100 {
 		var all sync.WaitGroup
 		for range 6 {
 			all.Go(func() {
@@ -249,6 +264,26 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
+func TestTheLastOfTwoThatEndAtTheSameTimeRestores(t *testing.T) {
+	takeoverLab(t, true)
+	for range 2000 {
+		both := []*responder.Takeover{takeOver(t), takeOver(t)}
+		end := make(chan struct{})
+		var all sync.WaitGroup
+		for _, taken := range both {
+			all.Go(func() {
+				<-end
+				restore(t, taken)
+			})
+		}
+		close(end)
+		all.Wait()
+		if wantReplies(t, true); t.Failed() {
+			return
+		}
+	}
+}
+
 func TestRestoreConcernsTheNamespaceOfTheTakeover(t *testing.T) {
 	takeoverLab(t, false) // here it is off, and stays so
 	inner, err := netlab.New()
@@ -271,9 +306,6 @@ func TestRestoreConcernsTheNamespaceOfTheTakeover(t *testing.T) {
 	wantReplies(t, false)
 	do(func() {
 		wantReplies(t, true)
-		if left := records(t); left != nil {
-			t.Errorf("%q are left", left)
-		}
 	})
 }
 
@@ -450,7 +482,7 @@ func TestARecordThatIsNoneOfThisBootIsNotBelieved(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, replies %v", c.name, replies), func(t *testing.T) {
 				takeoverLab(t, replies)
 				path := recordPath(t)
-				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				if err := os.Mkdir(folder, 0o700); err != nil {
 					t.Fatal(err)
 				}
 				if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
@@ -511,67 +543,34 @@ func TestWithoutTheCapabilityNothingChanges(t *testing.T) {
 
 func TestWhereTheSettingsAreReadOnlyNothingChanges(t *testing.T) {
 	takeoverLab(t, true)
-	onPrivateRun(t, func() {
-		// As containers have it.
-		if err := unix.Mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""); err != nil {
-			t.Error(err)
-			return
-		}
-		if err := unix.Mount("", "/proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-			t.Error(err)
-			return
-		}
-		taken, err := responder.TakeOver()
-		if err == nil {
-			t.Error("TakeOver has succeeded")
-			restore(t, taken)
-			return
-		}
-		if !errors.Is(err, unix.EROFS) {
-			t.Errorf("%v, want %v", err, unix.EROFS)
-		}
-		wantText(t, "the error", err.Error(), "a writable /proc/sys")
-		wantReplies(t, true)
-	})
+	// As containers have it.
+	if err := unix.Mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount("/proc/sys", unix.MNT_DETACH)
+	const flags = unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("", "/proc/sys", "", flags, ""); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := responder.TakeOver()
+	if err == nil {
+		restore(t, taken)
+		t.Fatal("TakeOver has succeeded")
+	}
+	if !errors.Is(err, unix.EROFS) {
+		t.Errorf("%v, want %v", err, unix.EROFS)
+	}
+	wantText(t, "the error", err.Error(), "a writable /proc/sys")
+	wantReplies(t, true)
 }
 
 func TestLookingChangesNothing(t *testing.T) {
 	takeoverLab(t, false)
-	onPrivateRun(t, func() {
-		wantReplies(t, false)
-		wantText(t, "Leftover", responder.Leftover(), "")
-		for _, dir := range []string{"/run", os.TempDir()} {
-			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
-				t.Errorf("in %s there are %v, %v", dir, entries, err)
-			}
-		}
-	})
-}
-
-// onPrivateRun calls fn on a thread that has an empty /run of its own.
-func onPrivateRun(t *testing.T, fn func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		for _, step := range []func() error{
-			func() error { return unix.Unshare(unix.CLONE_NEWNS) },
-			func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
-			func() error { return unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755") },
-		} {
-			if err := step(); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-		fn()
-	}()
-	<-done
+	wantReplies(t, false)
+	wantText(t, "Leftover", responder.Leftover(), "")
 }
 
 func TestAFolderThatOthersMayWriteIsNotUsed(t *testing.T) {
-	const run = "/run/iomux"
 	for _, c := range []struct {
 		name string
 		make func(folder string) error
@@ -598,43 +597,39 @@ func TestAFolderThatOthersMayWriteIsNotUsed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			takeoverLab(t, true)
-			onPrivateRun(t, func() {
-				if err := c.make(run); errors.Is(err, syscall.EINVAL) {
-					t.Log("in this user namespace there is nobody else")
-					return
-				} else if err != nil {
-					t.Error(err)
-					return
+			defer func() {
+				for _, path := range []string{folder, temporary()} {
+					os.Remove(path)
+					os.Remove(path + "-elsewhere")
 				}
-				// The temporary folder takes its place.
-				taken, err := responder.TakeOver()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if got := records(t); len(got) != 1 || filepath.Dir(got[0]) != temporary() {
-					t.Errorf("the records are %q, want one in %s", got, temporary())
-				}
-				wantText(t, "Leftover", responder.Leftover(), inForce(os.Getpid(), 0))
-				restore(t, taken)
-				wantReplies(t, true)
+			}()
+			if err := c.make(folder); errors.Is(err, syscall.EINVAL) {
+				t.Skip("this user namespace has no second user:", err)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			// The temporary folder takes its place.
+			taken := takeOver(t)
+			if got := records(t); len(got) != 1 || filepath.Dir(got[0]) != temporary() {
+				t.Errorf("the records are %q, want one in %s", got, temporary())
+			}
+			wantText(t, "Leftover", responder.Leftover(), inForce(os.Getpid(), 0))
+			restore(t, taken)
+			wantReplies(t, true)
 
-				// Without that one either, there is no takeover.
-				if err := c.make(temporary()); err != nil {
-					t.Error(err)
-					return
-				}
-				taken, err = responder.TakeOver()
-				if err == nil {
-					t.Error("there is no folder that is safe, and yet a takeover")
-					restore(t, taken)
-					return
-				}
-				for _, part := range []string{run, temporary(), "net.ipv4.icmp_echo_ignore_all"} {
-					wantText(t, "the error", err.Error(), part)
-				}
-				wantReplies(t, true)
-			})
+			// Without that one either, there is no takeover.
+			if err := c.make(temporary()); err != nil {
+				t.Fatal(err)
+			}
+			taken, err := responder.TakeOver()
+			if err == nil {
+				restore(t, taken)
+				t.Fatal("there is no folder that is safe, and yet a takeover")
+			}
+			for _, part := range []string{folder, temporary(), "net.ipv4.icmp_echo_ignore_all"} {
+				wantText(t, "the error", err.Error(), part)
+			}
+			wantReplies(t, true)
 		})
 	}
 }
@@ -646,16 +641,13 @@ func TestARecordThatIsASymbolicLinkIsNotFollowed(t *testing.T) {
 	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	defer os.RemoveAll(folder)
 	if err := os.Symlink(victim, path); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		os.Remove(path)
-		os.Remove(filepath.Dir(path))
-	}()
 	if taken, err := responder.TakeOver(); err == nil {
 		t.Error("the link was followed")
 		restore(t, taken)

@@ -149,12 +149,24 @@ type lab struct {
 	loop     *loop.Loop
 	wire     *wire
 	failures []error
+	modifies int // calls of the Mux
+}
+
+// counted counts the changes of a Mux.
+type counted struct {
+	mux.Mux
+	modifies *int
+}
+
+func (c counted) Modify(fd int, want mux.Interest, token uint64) error {
+	*c.modifies++
+	return c.Mux.Modify(fd, want, token)
 }
 
 func newLab(t *testing.T, w *wire, cfg responder.Config) *lab {
 	t.Helper()
 	lab := &lab{t: t, mux: muxtest.NewFake(start), wire: w}
-	lab.loop = loop.New(lab.mux, loop.Clock(lab.mux.Clock))
+	lab.loop = loop.New(counted{lab.mux, &lab.modifies}, loop.Clock(lab.mux.Clock))
 	t.Cleanup(func() { lab.loop.Close() })
 	w.mux, w.room = lab.mux, unlimited
 	w.update()
