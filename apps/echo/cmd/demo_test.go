@@ -2,7 +2,7 @@ package cmd
 
 import (
 	"fmt"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -50,12 +50,13 @@ func TestDemoExplainsTheCallsInTheOrderOfTheLesson(t *testing.T) {
 			if errs != "" || code != 0 {
 				t.Fatalf("exit code %d\n%s", code, errs)
 			}
-			for side, want := range map[string][]string{
-				"server": {"socket", "create", "add", "wait", "receive", "send", "wait", "remove", "close", "close"},
-				"client": {"socket", "create", "add", "send", "wait", "receive", "remove", "close", "close"},
+			for side, want := range map[string]string{
+				// The server may be told to stop before it waits once more.
+				"server": "^socket create add wait receive send (wait )?remove close close$",
+				"client": "^socket create add send wait receive remove close close$",
 			} {
-				if got := steps(out, side); !slices.Equal(got, want) {
-					t.Errorf("the %s takes the steps %q, want %q:\n%s", side, got, want, out)
+				if got := steps(out, side); !regexp.MustCompile(want).MatchString(got) {
+					t.Errorf("the %s takes the steps %s, want %s:\n%s", side, got, want, out)
 				}
 			}
 			mustContain(t, "explanation", out, "Received ICMP message:", "# A raw ICMP socket")
@@ -68,9 +69,9 @@ func TestDemoExplainsTheCallsInTheOrderOfTheLesson(t *testing.T) {
 	}
 }
 
-// steps returns the steps of one side, without those that depend on which of
-// two goroutines is faster.
-func steps(out, side string) []string {
+// steps returns the steps of one side, without the wakes: whether one is needed
+// depends on which of two goroutines is faster.
+func steps(out, side string) string {
 	var all []string
 	for line := range strings.Lines(out) {
 		f := strings.Fields(line)
@@ -78,7 +79,7 @@ func steps(out, side string) []string {
 			all = append(all, f[1])
 		}
 	}
-	return all
+	return strings.Join(all, " ")
 }
 
 func TestDemoRefusesACountOfNothing(t *testing.T) {

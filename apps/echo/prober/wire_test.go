@@ -51,6 +51,9 @@ type wire struct {
 	header int // bytes in front of each message received
 	codec  codec.EchoV4
 	echo   codec.Echo
+
+	buffers [256][]byte // for replies without onSend
+	turn    int
 }
 
 // probe is an echo request on the wire.
@@ -106,7 +109,7 @@ func (w *wire) Send(ms []transport.Message) (int, error) {
 		p := probe{w, w.now(), ms[i].Peer.Addr(), w.echo.Seq, w.echo.ID, w.echo.Data}
 		if w.onSend == nil {
 			// As the kernel does on loopback, without an allocation.
-			w.queue = append(w.queue, transport.Message{Buf: cached(p), Peer: ms[i].Peer})
+			w.queue = append(w.queue, transport.Message{Buf: w.replyNow(p), Peer: ms[i].Peer})
 			w.peak = max(w.peak, len(w.queue))
 		} else if err := w.onSend(p); err != nil {
 			if i > 0 {
@@ -122,14 +125,16 @@ func (w *wire) Send(ms []transport.Message) (int, error) {
 	return n, nil
 }
 
-// cached are replies, by sequence number.
-var cachedReplies [1 << 16][]byte
-
-func cached(p probe) []byte {
-	if cachedReplies[p.seq] == nil {
-		cachedReplies[p.seq] = p.reply()
+// replyNow is the reply to p in one of the buffers, which are used in turn.
+func (w *wire) replyNow(p probe) []byte {
+	b := &w.buffers[w.turn%len(w.buffers)]
+	w.turn++
+	var err error
+	*b, err = w.codec.Append((*b)[:0], &codec.Echo{Type: codec.EchoReply, ID: p.id, Seq: p.seq, Data: p.data})
+	if err != nil {
+		panic(err)
 	}
-	return cachedReplies[p.seq]
+	return *b
 }
 
 func (w *wire) now() time.Duration { return w.mux.Clock().Sub(start) }
