@@ -564,6 +564,67 @@ func TestWhereTheSettingsAreReadOnlyNothingChanges(t *testing.T) {
 	wantReplies(t, true)
 }
 
+func TestWhereTheRecordCannotBeWrittenNothingChanges(t *testing.T) {
+	takeoverLab(t, true)
+	defer os.Remove(folder)
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "mode=700,size=4k"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(folder, unix.MNT_DETACH)
+	filler := filepath.Join(folder, "filler")
+	if err := os.WriteFile(filler, make([]byte, os.Getpagesize()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := responder.TakeOver()
+	if err == nil {
+		restore(t, taken)
+		t.Fatal("TakeOver has succeeded")
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("%v, want %v", err, unix.ENOSPC)
+	}
+	wantReplies(t, true)
+	if left := records(t); len(left) != 1 || left[0] != filler {
+		t.Errorf("%q are left, want %s", left, filler)
+	}
+}
+
+func TestNoDescriptorIsLeaked(t *testing.T) {
+	takeoverLab(t, true)
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := open()
+	for range 10 {
+		a, b := takeOver(t), takeOver(t)
+		responder.Leftover()
+		restore(t, a)
+		restore(t, b)
+	}
+	for _, path := range []string{folder, temporary()} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(path)
+	}
+	for range 10 {
+		if taken, err := responder.TakeOver(); err == nil {
+			restore(t, taken)
+			t.Fatal("TakeOver has succeeded without a folder")
+		}
+	}
+	if after := open(); after > before {
+		t.Errorf("%d descriptors are open, and were %d", after, before)
+	}
+}
+
 func TestLookingChangesNothing(t *testing.T) {
 	takeoverLab(t, false)
 	wantReplies(t, false)
