@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -11,7 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"iomux/codec"
 	"iomux/mux"
+	"iomux/transport"
+	"iomux/transport/icmp"
 	"iomux/transport/netlab"
 )
 
@@ -66,6 +70,47 @@ func TestClientTellsDuplicates(t *testing.T) {
 	// the last of three.
 	out, _, code := runEcho("client", "--count", "3", "--interval", "100ms", "--timeout", "30s", "127.0.0.1")
 	mustContain(t, "client", out, " (DUP!)", "3 received", " duplicates, 0% packet loss")
+	if code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// The peer answers with a code other than 0, and then as it should.
+func TestClientTellsCorruptReplies(t *testing.T) {
+	inLab(t, false)
+	peer, err := transport.Open(rawNetwork, "", &transport.Config{Options: icmp.Options{Types: []uint8{8}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	answered := make(chan error, 1)
+	go func() {
+		unix.Poll([]unix.PollFd{{Fd: int32(peer.FD()), Events: unix.POLLIN}}, int(watchdog.Milliseconds()))
+		ms := []transport.Message{{Buf: make([]byte, 256)}}
+		if n, err := peer.Recv(ms); n != 1 {
+			answered <- fmt.Errorf("Recv = %d, %w", n, err)
+			return
+		}
+		var c codec.EchoV4
+		var e codec.Echo
+		err := c.Decode(ms[0].Bytes(), &e)
+		e.Type = codec.EchoReply
+		var replies []transport.Message
+		for _, e.Code = range []uint8{7, 0} {
+			b, _ := c.Append(nil, &e)
+			replies = append(replies, transport.Message{Buf: b, N: len(b), Peer: ms[0].Peer})
+		}
+		n, sendErr := peer.Send(replies)
+		if n != len(replies) {
+			sendErr = fmt.Errorf("Send = %d, %w", n, sendErr)
+		}
+		answered <- errors.Join(err, sendErr)
+	}()
+	out, _, code := runEcho("client", "--count", "1", "--timeout", "30s", "127.0.0.1")
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+	mustContain(t, "client", out, "1 received, 0% packet loss", "\n1 corrupt replies, not counted above: ")
 	if code != exitOK {
 		t.Errorf("exit code %d", code)
 	}

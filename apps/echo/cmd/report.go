@@ -76,6 +76,9 @@ func (r *report) summary(p *prober.Prober, took time.Duration) (answered int) {
 				milliseconds(s.Min), milliseconds(s.Mean()), milliseconds(s.Max), milliseconds(s.Deviation()))
 		}
 	}
+	if n := p.Corrupt(); n > 0 {
+		fmt.Fprintf(r.out, "\n%d corrupt replies, not counted above: bad checksum, too short, or a code other than 0\n", n)
+	}
 	return answered
 }
 
