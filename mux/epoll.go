@@ -27,6 +27,9 @@ type epollSet struct {
 	odd    bool    // with room for one event, always and the kernel take turns
 	busy   bool    // always was not empty when the wait began
 
+	ahead  uint8 // waits to come before one is tried without blocking again
+	misses uint8 // how many such tries in a row found nothing
+
 	zombies bool // the kernel may hold a file under a number that is no longer its own
 	pwait2  bool // the kernel has epoll_pwait2(2)
 	ts      kernelTimespec
@@ -36,11 +39,16 @@ type epollSet struct {
 // bits on every machine.
 type kernelTimespec struct{ sec, nsec int64 }
 
-// probeEvery is how many events of one descriptor pass before the kernel is
-// asked whether the number still names the file that was registered. It bounds
-// how often a closed descriptor that a duplicate keeps alive is reported. It
-// divides the range of entry.reports.
-const probeEvery = 64
+// The kernel is asked whether a number still names the file that was registered
+// when it has been reported probeFirst times, and then after every probeEvery
+// more. That bounds how often a closed descriptor that a duplicate keeps alive is
+// reported: early for one that was closed young, rarely enough for one that is
+// busy, as to ask costs about as much as to wait. Both divide the range of
+// entry.reports.
+const (
+	probeFirst = 64
+	probeEvery = 1024
+)
 
 func openEpoll() (Mux, error) {
 	return open("epoll", true, func(m *multiplexer) (kernelSet, error) {
@@ -162,21 +170,42 @@ func (s *epollSet) wait(timeout time.Duration) syscall.Errno {
 	if s.n = 0; s.max == 0 {
 		return 0
 	}
+	if timeout == 0 || s.busy {
+		return s.poll()
+	}
+	// Under load there is something already. Then it pays to look without
+	// telling Go's scheduler of a call that may block; where that fails again
+	// and again, it is tried in fewer and fewer waits.
+	if s.ahead > 0 {
+		s.ahead--
+	} else if errno := s.poll(); errno != 0 || s.n > 0 {
+		s.misses = 0
+		return errno
+	} else {
+		s.misses = min(s.misses+1, 7)
+		s.ahead = 1<<s.misses - 1
+	}
 	var n uintptr
 	var errno syscall.Errno
-	switch {
-	case timeout == 0 || s.busy:
-		// It cannot block, so the runtime need not be told.
-		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.fd),
-			uintptr(unsafe.Pointer(&s.buf[0])), uintptr(s.max), 0, 0, 0)
-	case timeout > 0 && s.pwait2:
+	if timeout > 0 && s.pwait2 {
 		s.ts = kernelTimespec{int64(timeout / time.Second), int64(timeout % time.Second)}
 		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(s.fd),
 			uintptr(unsafe.Pointer(&s.buf[0])), uintptr(s.max), uintptr(unsafe.Pointer(&s.ts)), 0, 0)
-	default:
+	} else {
 		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.fd),
 			uintptr(unsafe.Pointer(&s.buf[0])), uintptr(s.max), uintptr(milliseconds(timeout)), 0, 0)
 	}
+	return s.took(n, errno)
+}
+
+// poll looks without blocking, so that the runtime need not be told.
+func (s *epollSet) poll() syscall.Errno {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.fd),
+		uintptr(unsafe.Pointer(&s.buf[0])), uintptr(s.max), 0, 0, 0)
+	return s.took(n, errno)
+}
+
+func (s *epollSet) took(n uintptr, errno syscall.Errno) syscall.Errno {
 	if errno == 0 {
 		s.n = int(n)
 	}
@@ -197,9 +226,10 @@ func milliseconds(timeout time.Duration) int {
 
 func (s *epollSet) collect(events []Event) int {
 	n, rebuild := 0, false
+	table := s.m.table // nothing below changes its size
 	for i := range s.buf[:s.n] {
 		kev := &s.buf[i]
-		e := s.m.table.at(int(kev.Fd))
+		e := table.at(int(kev.Fd))
 		if e == nil || !e.armed || uint32(e.gen) != uint32(kev.Pad) {
 			// The waker, a registration that was changed since the kernel
 			// queued the event, or a file that outlived its number.
@@ -209,7 +239,7 @@ func (s *epollSet) collect(events []Event) int {
 		ready := fromPoll(kev.Events)
 		if e.want&Oneshot != 0 {
 			e.armed = false // as the kernel has done
-		} else if e.reports++; e.reports%probeEvery == 0 && !s.names(int(kev.Fd), e) {
+		} else if e.reports++; e.reports%probeEvery == probeFirst && !s.names(int(kev.Fd), e) {
 			// Closed while registered, and a duplicate keeps the file open.
 			e.armed, e.known = false, false
 			ready, s.zombies, rebuild = Error, true, true

@@ -2,7 +2,7 @@ package mux
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
 	"math"
 	"syscall"
 	"testing"
@@ -83,25 +83,36 @@ func TestEpollRebuildKeepsTheOthersAsTheyWere(t *testing.T) {
 }
 
 func TestEpollReportsAnOrphanForALimitedTimeThenOnceWithError(t *testing.T) {
-	m, s := openEpollSet(t)
-	fd := orphan(t, m, Readable, 1)
-	for i := 1; ; i++ {
-		ready := wait(t, m, 8)[1]
-		if ready == Readable|Error {
-			break
-		}
-		if ready != Readable || i > probeEvery {
-			t.Fatalf("event %d of a closed descriptor is %v", i, ready)
-		}
+	for _, life := range []struct{ before, limit int }{
+		{before: 0, limit: probeFirst},
+		{before: probeFirst - 2, limit: probeFirst},
+		{before: probeFirst, limit: probeEvery},
+		{before: probeEvery, limit: probeEvery},
+	} {
+		t.Run(fmt.Sprintf("after %d events", life.before), func(t *testing.T) {
+			m, s := openEpollSet(t)
+			fd := readablePipe(t)
+			must(t, m.Add(fd, Readable, 1))
+			for range life.before {
+				expect(t, m, map[uint64]Interest{1: Readable})
+			}
+			duplicate(t, fd)
+			must(t, unix.Close(fd))
+			for i := 1; ; i++ {
+				ready := wait(t, m, 8)[1]
+				if ready == Readable|Error {
+					break
+				}
+				if ready != Readable || i >= life.limit {
+					t.Fatalf("event %d of a closed descriptor is %v", i, ready)
+				}
+			}
+			expectNothing(t, m)
+			if n := epollHolds(t, s); n != 0 {
+				t.Fatalf("the kernel still holds %d registrations", n)
+			}
+		})
 	}
-	expectNothing(t, m)
-	if n := epollHolds(t, s); n != 0 {
-		t.Fatalf("the kernel still holds %d registrations", n)
-	}
-	if err := m.Add(fd, Readable, 2); !errors.Is(err, fs.ErrExist) {
-		t.Fatalf("Add of a number that was not removed: %v", err)
-	}
-	must(t, m.Remove(fd))
 }
 
 func TestEpollDoesNotWatchTheNextOwnerOfAnOrphansNumber(t *testing.T) {
@@ -371,5 +382,36 @@ func TestEpollWaitNoticesARegularFileThatIsAddedMeanwhile(t *testing.T) {
 	must(t, m.Add(regularFile(t), Readable, 1))
 	if n := <-woken; n != 1 {
 		t.Fatalf("a regular file that is added during a Wait: %d events", n)
+	}
+}
+
+func TestEpollLooksWithoutBlockingWhereThatPays(t *testing.T) {
+	m, s := openEpollSet(t)
+	r, w := emptyPipe(t)
+	must(t, m.Add(r, Readable, 1))
+	// tries counts how many of some waits looked first.
+	tries := func(waits int, sleeps bool) (n int) {
+		for range waits {
+			if !sleeps {
+				write(t, w)
+			}
+			if s.ahead == 0 {
+				n++
+			}
+			if found, err := m.Wait(make([]Event, 1), time.Nanosecond); (found == 0) != sleeps || err != nil {
+				t.Fatalf("Wait = %d, %v", found, err)
+			}
+			if !sleeps {
+				read(t, r)
+			}
+		}
+		return n
+	}
+	if n := tries(1000, true); n > 16 {
+		t.Errorf("%d of 1,000 waits that slept had looked first", n)
+	}
+	tries(128, false) // notices the load
+	if n := tries(1000, false); n != 1000 {
+		t.Errorf("%d of 1,000 waits under load looked first", n)
 	}
 }

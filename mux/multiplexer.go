@@ -17,14 +17,14 @@ type multiplexer struct {
 	set   kernelSet
 	waker waker
 
-	waiting sync.Mutex // held by the one goroutine that is in Wait
-
 	mu       sync.Mutex // guards everything below, and set but for its wait
 	table    table
-	sleeping bool // a waiter is in a system call that may block
-	kicked   bool // the sleeping waiter has been told to look again
+	waiting  bool // a goroutine is in Wait
+	sleeping bool // it is in a system call that may block
+	kicked   bool // it has been told to look again
 	woken    bool // Wake was called and no Wait has returned since
 	closed   bool
+	left     sync.Cond // on mu: the waiter has left, after Close
 }
 
 // kernelSet is the set of armed descriptors as a system call wants it. All
@@ -49,6 +49,7 @@ type kernelSet interface {
 // wakeup descriptor.
 func open(name string, edges bool, newSet func(*multiplexer) (kernelSet, error)) (Mux, error) {
 	m := &multiplexer{name: name, edges: edges}
+	m.left.L = &m.mu
 	var err error
 	if m.waker, err = newWaker(); err != nil {
 		return nil, m.fail(opOpen, -1, err)
@@ -154,30 +155,23 @@ func (m *multiplexer) Wait(events []Event, timeout time.Duration) (int, error) {
 		return 0, &OpError{Op: opWait, Backend: m.name, FD: -1, Err: syscall.EINVAL,
 			hint: "the event slice is empty"}
 	}
-	if !m.waiting.TryLock() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.closed {
-			return 0, os.ErrClosed
-		}
-		return 0, ErrWaiting
-	}
-	defer m.waiting.Unlock()
-
 	var start time.Time
 	if timeout > 0 {
 		start = time.Now()
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.waiting && !m.closed {
+		return 0, ErrWaiting
+	}
 	for left := timeout; ; {
-		m.mu.Lock()
 		if m.closed {
-			m.mu.Unlock()
 			return 0, os.ErrClosed
 		}
 		if m.woken {
 			left = 0
 		}
-		m.sleeping = left != 0
+		m.waiting, m.sleeping = true, left != 0
 		m.set.begin(len(events))
 		m.mu.Unlock()
 
@@ -187,14 +181,17 @@ func (m *multiplexer) Wait(events []Event, timeout time.Duration) (int, error) {
 		if m.kicked {
 			m.waker.drain()
 		}
-		m.sleeping, m.kicked = false, false
+		m.waiting, m.sleeping, m.kicked = false, false, false
+		if m.closed {
+			m.left.Signal()
+			return 0, os.ErrClosed
+		}
 		n := 0
 		if errno == 0 {
 			n = m.set.collect(events)
 		}
 		woken := m.woken
 		m.woken = false
-		m.mu.Unlock()
 
 		switch {
 		case n > 0:
@@ -234,18 +231,15 @@ func (m *multiplexer) kick() {
 
 func (m *multiplexer) Close() error {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.closed {
-		m.mu.Unlock()
 		return os.ErrClosed
 	}
 	m.closed = true
 	m.kick()
-	m.mu.Unlock()
-
-	m.waiting.Lock() // the waiter has left, and closed keeps others out
-	defer m.waiting.Unlock()
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	for m.waiting {
+		m.left.Wait()
+	}
 	err := m.set.close()
 	if werr := m.waker.close(); err == nil {
 		err = werr

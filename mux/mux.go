@@ -101,7 +101,9 @@ type Event struct {
 // Descriptors are borrowed: a Mux never reads, writes or closes them. Remove a
 // descriptor before closing it. One that is closed while registered is reported
 // at most once, with Error, and is silent from then on; its number stays taken
-// until Remove.
+// until Remove. (If a duplicate keeps its file open, epoll does not notice at
+// once: it may be reported as before, 64 times if it is new and 1,024 times if it
+// was busy.)
 //
 // Errors are *[OpError], apart from [os.ErrClosed] after Close and
 // [ErrWaiting].

@@ -13,10 +13,10 @@ type entry struct {
 	slot       int32  // poll: its place in the array
 	want       Interest
 	registered bool
-	armed      bool  // to be reported: neither silent nor a spent Oneshot
-	known      bool  // it is in the backend's set, if perhaps inactive there
-	always     bool  // epoll: the kernel refuses it, so it is always ready
-	reports    uint8 // epoll: count of events, see probeEvery
+	armed      bool   // to be reported: neither silent nor a spent Oneshot
+	known      bool   // it is in the backend's set, if perhaps inactive there
+	always     bool   // epoll: the kernel refuses it, so it is always ready
+	reports    uint16 // epoll: count of events, see probeFirst
 }
 
 // at returns the entry of a registered descriptor, else nil.
