@@ -165,8 +165,8 @@ func (l *Loop) Run(ctx context.Context) error {
 func (l *Loop) dispatch() {
 	for l.ready.more() {
 		ev := l.events[l.ready.take()]
-		if w := l.watches.find(ev.Token); w != nil {
-			w.fn(ev)
+		if s := l.watches.find(ev.Token); s != nil {
+			s.fn(ev)
 		}
 	}
 	for l.fired.more() {

@@ -3,22 +3,25 @@ package loop
 import (
 	"slices"
 	"testing"
+
+	"iomux/mux"
 )
 
 func TestPlacesOfStoppedWatchesAreGivenAwayAgain(t *testing.T) {
 	var ws watches
+	none := func(mux.Event) {}
 	kept := &Watch{}
-	ws.add(kept)
+	ws.add(kept, none)
 	seen := make(map[uint64]bool)
 	for range 1000 {
 		w := &Watch{}
-		ws.add(w)
-		if ws.find(w.token) != w || seen[w.token] {
+		ws.add(w, none)
+		if !ws.has(w) || seen[w.token] {
 			t.Fatal("a token finds another watch")
 		}
 		seen[w.token] = true
 		ws.remove(w)
-		if ws.find(w.token) != nil {
+		if ws.has(w) || ws.find(w.token) != nil {
 			t.Fatal("a token finds a watch that was stopped")
 		}
 	}

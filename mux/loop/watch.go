@@ -12,7 +12,6 @@ type Watch struct {
 	l     *Loop
 	fd    int
 	token uint64
-	fn    func(mux.Event)
 }
 
 // Watch calls fn on the loop whenever fd is ready for what is wanted. The token
@@ -22,8 +21,8 @@ func (l *Loop) Watch(fd int, want mux.Interest, fn func(mux.Event)) (*Watch, err
 	if l.closed {
 		return nil, os.ErrClosed
 	}
-	w := &Watch{l: l, fd: fd, fn: fn}
-	l.watches.add(w)
+	w := &Watch{l: l, fd: fd}
+	l.watches.add(w, fn)
 	if err := l.m.Add(fd, want, w.token); err != nil {
 		l.watches.remove(w)
 		return nil, err
@@ -35,7 +34,7 @@ func (l *Loop) Watch(fd int, want mux.Interest, fn func(mux.Event)) (*Watch, err
 // has found already is still delivered. The errors are those of [mux.Mux].Modify,
 // and os.ErrClosed after Stop.
 func (w *Watch) Set(want mux.Interest) error {
-	if w.l.watches.find(w.token) != w {
+	if !w.l.watches.has(w) {
 		return os.ErrClosed
 	}
 	return w.l.m.Modify(w.fd, want, w.token)
@@ -44,27 +43,28 @@ func (w *Watch) Set(want mux.Interest) error {
 // Stop ends the watch: its function is not called again, not even for an event
 // that this turn has found already. A second Stop does nothing.
 func (w *Watch) Stop() error {
-	if w.l.watches.find(w.token) != w {
+	if !w.l.watches.has(w) {
 		return nil
 	}
 	w.l.watches.remove(w)
 	return w.l.m.Remove(w.fd)
 }
 
-// watches finds a watch by its token: a place in slots, and above it how often
-// that place has been given away, so that an event for an earlier tenant
-// finds nothing.
+// watches finds a function by the token of its watch: a place in slots, and above
+// it how often that place has been given away, so that an event for an earlier
+// tenant finds nothing.
 type watches struct {
 	slots []slot
 	free  []uint32
 }
 
 type slot struct {
-	w      *Watch
+	fn     func(mux.Event) // here, so that an event costs one look less at memory
+	w      *Watch          // nil if the place is free
 	tenant uint32
 }
 
-func (ws *watches) add(w *Watch) {
+func (ws *watches) add(w *Watch, fn func(mux.Event)) {
 	if len(ws.free) == 0 {
 		ws.free = append(ws.free, uint32(len(ws.slots)))
 		ws.slots = append(ws.slots, slot{})
@@ -72,24 +72,31 @@ func (ws *watches) add(w *Watch) {
 	i := ws.free[len(ws.free)-1]
 	ws.free = ws.free[:len(ws.free)-1]
 	s := &ws.slots[i]
-	s.w = w
+	s.fn, s.w = fn, w
 	s.tenant++
 	w.token = uint64(s.tenant)<<32 | uint64(i)
 }
 
-// find returns the watch with that token, or nil if it was stopped.
-func (ws *watches) find(token uint64) *Watch {
+// find returns the place of the watch with that token, or nil if it was
+// stopped.
+func (ws *watches) find(token uint64) *slot {
 	if i := token & (1<<32 - 1); i < uint64(len(ws.slots)) {
-		if s := &ws.slots[i]; s.tenant == uint32(token>>32) {
-			return s.w
+		if s := &ws.slots[i]; s.tenant == uint32(token>>32) && s.w != nil {
+			return s
 		}
 	}
 	return nil
 }
 
+// has reports whether w has not been stopped.
+func (ws *watches) has(w *Watch) bool {
+	s := ws.find(w.token)
+	return s != nil && s.w == w
+}
+
 func (ws *watches) remove(w *Watch) {
 	i := uint32(w.token)
-	ws.slots[i].w = nil
+	ws.slots[i].fn, ws.slots[i].w = nil, nil
 	ws.free = append(ws.free, i)
 }
 
