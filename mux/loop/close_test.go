@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -190,21 +188,4 @@ func TestAnOwnedResourceMayUseTheLoopWhileItIsClosed(t *testing.T) {
 			t.Errorf("%d: %v", i, err)
 		}
 	}
-}
-
-// A transport is closed with the loop that serves it, after its watch.
-func ExampleLoop_Own() {
-	m, err := mux.Open("")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	l := loop.New(m)
-	l.Own(closer(func() error { return fmt.Errorf("first: %w", syscall.EIO) }))
-	l.Own(closer(func() error { return fmt.Errorf("second: %w", syscall.ENOSPC) }))
-	fmt.Println(l.Close())
-	// Output:
-	// 2 errors occurred:
-	// 	* second: no space left on device
-	// 	* first: input/output error
 }

@@ -33,6 +33,17 @@ func ExampleFake() {
 	// 01:30:00 [{7 readable}] <nil>
 }
 
+// Whether a server survives a day without its peer is known in no time.
+func ExampleFake_At() {
+	m := NewFake(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
+	const socket = 3
+	m.Add(socket, mux.Readable, 1)
+	m.At(24*time.Hour, func() { m.Set(socket, mux.Readable|mux.Hangup) })
+	n, err := m.Wait(make([]mux.Event, 1), -1)
+	fmt.Println(n, err, m.Clock().Format(time.DateTime))
+	// Output: 1 <nil> 2000-01-02 00:00:00
+}
+
 // fakeWait waits and demands what is reported and the time since the start.
 func fakeWait(t *testing.T, f *Fake, timeout, at time.Duration, want ...mux.Event) {
 	t.Helper()
