@@ -137,8 +137,12 @@ func (l *Loop) Run(ctx context.Context) error {
 		return ctx.Err()
 	}
 	l.running = true
-	defer func() { l.running = false }()
+	defer func() {
+		l.running = false
+		l.timers.timeout() // the turn ends, be it by a panic
+	}()
 	defer context.AfterFunc(ctx, l.call)()
+	l.timers.turn()
 	for {
 		l.dispatch()
 		switch {
