@@ -23,7 +23,8 @@
 //	}
 //	n, err = t.Send(ms[:n])
 //
-// A transport of one's own implements the five methods and calls Register.
+// A transport of one's own implements the five methods and calls Register, and
+// package [iomux/transport/transporttest] proves it.
 package transport
 
 // Transport sends and receives batches of packets without ever blocking.
@@ -53,7 +54,9 @@ type Transport interface {
 	// Send sends ms in order and returns how many were sent. 0, nil means that
 	// it would block: wait until writable. A short count means only: call
 	// again with the rest. The error is non-nil only if the count is 0, and
-	// concerns ms[0]: skip that message and go on. The messages are unchanged.
+	// concerns ms[0]: skip that message and go on. An asynchronous error, which
+	// an earlier message left on the socket, is not about ms[0]: Send leaves it
+	// to the next Recv, and tries ms[0] once more. The messages are unchanged.
 	Send(ms []Message) (int, error)
 	// Close closes the descriptor. A second Close returns net.ErrClosed.
 	Close() error

@@ -3,6 +3,7 @@ package sock
 import (
 	"net"
 	"os"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,9 +23,16 @@ func (s *Socket) Recv(ms []transport.Message) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
+	if errno := s.pending.Swap(0); errno != 0 {
+		return 0, opError("read", s.network, nil, os.NewSyscallError("sendmmsg", unix.Errno(errno)))
+	}
+	control := controlSize
+	if s.bare {
+		control = 0
+	}
 	for i := range ms[:n] {
 		p := &b.packets[i]
-		p.nameLen, p.controlLen = int(unsafe.Sizeof(p.name)), controlSize
+		p.nameLen, p.controlLen = int(unsafe.Sizeof(p.name)), control
 		b.prepare(i, ms[i].Buf)
 	}
 	got, errno := b.call(unix.SYS_RECVMMSG, fd, n)
@@ -76,6 +84,11 @@ func (s *Socket) Send(ms []transport.Message) (int, error) {
 		return 0, nil
 	}
 	sent, errno := b.call(unix.SYS_SENDMMSG, fd, n)
+	if first := errno; first != 0 && slices.Contains(s.earlier, first) {
+		if sent, errno = b.call(unix.SYS_SENDMMSG, fd, n); errno != first {
+			s.pending.Store(uint32(first))
+		}
+	}
 	b.forget(n)
 	switch {
 	case errno == 0:

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -33,7 +34,36 @@ func Open(spec Spec, cfg *transport.Config) (*Socket, error) {
 		return nil, opError("open", spec.Network, nil,
 			explain(os.NewSyscallError("socket", err), spec.Denied.Capability, spec.Denied.Advice))
 	}
-	s := &Socket{network: spec.Network, format: spec.Format}
+	return adopt(fd, spec, cfg)
+}
+
+// Pair is Open for two sockets that are connected to each other
+// (socketpair(2)). Each receives nothing before its Start.
+func Pair(spec Spec, cfg *transport.Config) (a, b *Socket, err error) {
+	if cfg == nil {
+		cfg = &transport.Config{}
+	}
+	if err := check(cfg); err != nil {
+		return nil, nil, opError("open", spec.Network, nil, err)
+	}
+	fds, err := unix.Socketpair(spec.Domain, spec.Type|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, spec.Protocol)
+	if err != nil {
+		return nil, nil, opError("open", spec.Network, nil, os.NewSyscallError("socketpair", err))
+	}
+	if a, err = adopt(fds[0], spec, cfg); err != nil {
+		unix.Close(fds[1])
+		return nil, nil, err
+	}
+	if b, err = adopt(fds[1], spec, cfg); err != nil {
+		a.Close()
+		return nil, nil, err
+	}
+	return a, b, nil
+}
+
+// adopt makes a Socket of a new descriptor, which it closes if it fails.
+func adopt(fd int, spec Spec, cfg *transport.Config) (*Socket, error) {
+	s := &Socket{network: spec.Network, format: spec.Format, bare: spec.Bare, earlier: spec.Earlier}
 	s.fd.Store(int64(fd))
 	if err := s.configure(cfg); err != nil {
 		unix.Close(fd)
@@ -110,6 +140,18 @@ func (s *Socket) Set(name string, level, option, value int) error {
 // Bind binds the socket to an address (bind(2)).
 func (s *Socket) Bind(addr unix.Sockaddr) error {
 	return opError("open", s.network, nil, os.NewSyscallError("bind", unix.Bind(s.FD(), addr)))
+}
+
+// Connect fixes the peer (connect(2)), also of a socket in use. The error is
+// net.ErrClosed or that of the system call.
+func (s *Socket) Connect(addr unix.Sockaddr) error {
+	s.out.Lock()
+	defer s.out.Unlock()
+	fd := s.FD()
+	if fd < 0 {
+		return net.ErrClosed
+	}
+	return os.NewSyscallError("connect", unix.Connect(fd, addr))
 }
 
 // Start lets packets in: through the filter of the Config where it has one. It

@@ -50,6 +50,13 @@ type Spec struct {
 	// Denied goes round the error of a socket(2) that was refused (EPERM or
 	// EACCES): its Capability and Advice.
 	Denied transport.PermissionError
+	// Bare keeps control messages out. Where a peer may attach descriptors
+	// (SCM_RIGHTS in unix(7)) they would become ours to close.
+	Bare bool
+	// Earlier are the errors in which Send may find out about an earlier
+	// message, or about the connection. It leaves such an error to the next Recv
+	// and tries the message once more.
+	Earlier []unix.Errno
 }
 
 // Format translates between what the kernel says about a packet and a Message.
@@ -69,7 +76,10 @@ type Format interface {
 type Socket struct {
 	network string
 	format  Format
-	fd      atomic.Int64 // -1 once closed; changes under both locks
+	bare    bool
+	earlier []unix.Errno
+	fd      atomic.Int64  // -1 once closed; changes under both locks
+	pending atomic.Uint32 // the Errno that Send has left to Recv, 0 if none
 
 	// Recv works on in and Send on out, so that they can run at once. Close
 	// takes both locks: the number is given back when nobody uses it any more.
