@@ -1,0 +1,89 @@
+package jobs
+
+import (
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sample is what a round was.
+type Sample struct {
+	Events    int
+	Wall, CPU time.Duration // CPU is of all processors and of the whole process
+}
+
+// perEvent returns nanoseconds.
+func (s Sample) perEvent() (wall, cpu float64) {
+	return float64(s.Wall) / float64(s.Events), float64(s.CPU) / float64(s.Events)
+}
+
+// Round plays a round. Rounds of one contestant are alike.
+type Round func() (Sample, error)
+
+// Timed samples a round that is played in this process.
+func Timed(events int, play func() error) (Sample, error) {
+	var before, after unix.Timespec
+	unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &before)
+	start := time.Now()
+	err := play()
+	wall := time.Since(start)
+	unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &after)
+	return Sample{events, wall, time.Duration(after.Nano() - before.Nano())}, err
+}
+
+// Comparison sets a contestant against another, round beside round: what slows
+// the machine down for a while slows down both, and leaves the ratio of a pair
+// alone.
+type Comparison struct {
+	wall, cpu []float64 // of the contestant, nanoseconds per event
+	ratios    []float64 // of wall, in each pair
+	cpuRatios []float64
+}
+
+// Pair plays a round of each. Every other time the reference is the first.
+// Without a reference there are no ratios.
+func (c *Comparison) Pair(contestant, reference Round) error {
+	var s, ref Sample
+	var err error
+	refFirst := len(c.wall)%2 == 1
+	if reference != nil && refFirst {
+		ref, err = reference()
+	}
+	if err == nil {
+		s, err = contestant()
+	}
+	if reference != nil && !refFirst && err == nil {
+		ref, err = reference()
+	}
+	if err != nil {
+		return err
+	}
+	wall, cpu := s.perEvent()
+	c.wall, c.cpu = append(c.wall, wall), append(c.cpu, cpu)
+	if reference != nil {
+		refWall, refCPU := ref.perEvent()
+		c.ratios, c.cpuRatios = append(c.ratios, wall/refWall), append(c.cpuRatios, cpu/refCPU)
+	}
+	return nil
+}
+
+// Report hands out medians, and of the ratios the 10th and 90th percentile too. It
+// is given a benchmark's ReportMetric, and the names of the event and of the
+// reference for the units.
+func (c *Comparison) Report(metric func(value float64, unit string), event, reference string) {
+	metric(quantile(c.wall, 0.5), "ns/"+event)
+	metric(quantile(c.cpu, 0.5), "cpu-ns/"+event)
+	if len(c.ratios) > 0 {
+		metric(quantile(c.ratios, 0.5), "x-"+reference)
+		metric(quantile(c.ratios, 0.1), "x-"+reference+"-p10")
+		metric(quantile(c.ratios, 0.9), "x-"+reference+"-p90")
+		metric(quantile(c.cpuRatios, 0.5), "x-"+reference+"-cpu")
+	}
+}
+
+// quantile is the nearest rank.
+func quantile(values []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[int(q*float64(len(sorted)-1)+0.5)]
+}

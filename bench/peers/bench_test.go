@@ -1,0 +1,166 @@
+package peers
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"iomux/bench/internal/jobs"
+	"iomux/mux"
+)
+
+// compare makes a benchmark of pairs of rounds, after a first one that does not
+// count.
+func compare(b *testing.B, contestant, reference jobs.Round, event string) {
+	if err := new(jobs.Comparison).Pair(contestant, reference); err != nil {
+		b.Fatal(err)
+	}
+	var c jobs.Comparison
+	for b.Loop() {
+		if err := c.Pair(contestant, reference); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	c.Report(b.ReportMetric, event, libev.name)
+}
+
+// installed builds a program for a peer and prints what it is, as a line of
+// configuration for benchstat. It returns nil if the peer is not installed.
+func installed(b *testing.B, p peer, name string) *program {
+	prog, err := p.build(b.TempDir(), name)
+	switch {
+	case errors.As(err, new(notInstalled)):
+		fmt.Println(err)
+		return nil
+	case err != nil:
+		b.Fatal(err)
+	}
+	fmt.Printf("%s: %s\n", p.name, prog.about)
+	return prog
+}
+
+// playing starts a program, for the length of the benchmark. It returns nil if
+// there is none.
+func playing(b *testing.B, prog *program, command string, args ...int) jobs.Round {
+	if prog == nil {
+		return nil
+	}
+	var texts []string
+	for _, arg := range args {
+		texts = append(texts, strconv.Itoa(arg))
+	}
+	p, err := prog.start(texts...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := p.close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return func() (jobs.Sample, error) { return p.play(command) }
+}
+
+// dispatcher plays rounds of a chain.
+type dispatcher interface {
+	Attach() error
+	Round() (jobs.Sample, error)
+	Close() error
+}
+
+func BenchmarkChain(b *testing.B) {
+	const writes = 50000
+	libevChain, bareChain := installed(b, libev, "chain"), installed(b, bareC, "chain")
+	for _, size := range []struct{ n, active int }{{100, 1}, {100, 100}, {1000, 100}, {9900, 100}} {
+		against := func(b *testing.B, contestant jobs.Round) {
+			compare(b, contestant, playing(b, libevChain, "round", size.n, size.active, writes), "event")
+		}
+		inC := func(p peer, prog *program) {
+			b.Run(fmt.Sprintf("n=%d/active=%d/loop=%s", size.n, size.active, p.name), func(b *testing.B) {
+				needFiles(b, 2*size.n+100)
+				if prog == nil {
+					b.Skip(notInstalled{p})
+				}
+				against(b, playing(b, prog, "round", size.n, size.active, writes))
+			})
+		}
+		inGo := func(name string, on func(*jobs.Chain) (dispatcher, error)) {
+			for _, calls := range []jobs.Calls{jobs.Raw, jobs.Plain} {
+				b.Run(fmt.Sprintf("n=%d/active=%d/loop=%s/calls=%s", size.n, size.active, name, calls.Name), func(b *testing.B) {
+					needFiles(b, 2*size.n+100)
+					c, err := jobs.NewChain(size.n, size.active, writes, calls)
+					if err != nil {
+						b.Fatal(err)
+					}
+					defer c.Close()
+					d, err := on(c)
+					if err != nil {
+						b.Fatal(err)
+					}
+					defer d.Close()
+					if err := d.Attach(); err != nil {
+						b.Fatal(err)
+					}
+					against(b, d.Round)
+				})
+			}
+		}
+		inGo("iomux", func(c *jobs.Chain) (dispatcher, error) {
+			m, err := mux.Open("epoll")
+			if err != nil {
+				return nil, err
+			}
+			return c.OnLoop(m)
+		})
+		inGo("bare-go", func(c *jobs.Chain) (dispatcher, error) { return c.OnBare() })
+		inC(bareC, bareChain)
+		inC(libev, libevChain)
+	}
+}
+
+// needFiles skips a benchmark that opens more descriptors than the process may
+// have. Package os has raised the limit as far as it goes.
+func needFiles(b *testing.B, n int) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		b.Fatal(err)
+	}
+	if limit.Cur < uint64(n) {
+		b.Skipf("%d descriptors needed, the hard limit is %d (RLIMIT_NOFILE)", n, limit.Max)
+	}
+}
+
+func BenchmarkTimers(b *testing.B) {
+	const n, within = 1_000_000, time.Second
+	libevTimers := installed(b, libev, "timers")
+	for _, job := range timerJobs {
+		reference := func(b *testing.B) jobs.Round { return playing(b, libevTimers, job, n, int(within)) }
+		b.Run("job="+job+"/loop=iomux", func(b *testing.B) {
+			t, err := newTimers(n, within)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer t.close()
+			compare(b, func() (jobs.Sample, error) { return t.play(job) }, reference(b), "timer")
+		})
+		b.Run("job="+job+"/loop=libev", func(b *testing.B) {
+			if libevTimers == nil {
+				b.Skip(notInstalled{libev})
+			}
+			compare(b, reference(b), reference(b), "timer")
+		})
+		if job == "arm" {
+			b.Run("job="+job+"/loop=libev-now", func(b *testing.B) {
+				if libevTimers == nil {
+					b.Skip(notInstalled{libev})
+				}
+				compare(b, playing(b, libevTimers, "arm-now", n, int(within)), reference(b), "timer")
+			})
+		}
+	}
+}

@@ -1,0 +1,15 @@
+module iomux/bench/peers
+
+go 1.26.0
+
+require (
+	golang.org/x/sys v0.49.0
+	iomux v0.0.0
+)
+
+require (
+	github.com/hashicorp/errwrap v1.0.0 // indirect
+	github.com/hashicorp/go-multierror v1.1.1 // indirect
+)
+
+replace iomux => ../..

@@ -1,0 +1,48 @@
+package peers
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"iomux/bench/internal/jobs"
+)
+
+// The numbers are those that this generator is known for (Numerical Recipes,
+// "quick and dirty" ones), as fractions of 2^32.
+func TestDurations(t *testing.T) {
+	want := []time.Duration{1015568748, 1586005467, 2165703038}
+	if got := durations(3, 1<<32); !slices.Equal(got, want) {
+		t.Errorf("durations = %d; want %d", got, want)
+	}
+	for _, d := range durations(1000, time.Millisecond) {
+		if d < 0 || d >= time.Millisecond {
+			t.Fatalf("duration of %v; want less than a millisecond", d)
+		}
+	}
+}
+
+func TestTimersInGo(t *testing.T) {
+	for _, job := range timerJobs {
+		t.Run(job, func(t *testing.T) {
+			ts, err := newTimers(1000, time.Millisecond)
+			must(t, err)
+			defer ts.close()
+			expect(t, func() (jobs.Sample, error) { return ts.play(job) }, 1000)
+			if want := map[string]int{"fire": 1000}[job]; ts.fired != want {
+				t.Errorf("%d fired; want %d", ts.fired, want)
+			}
+			for i, timer := range ts.armed {
+				if timer.Stop() {
+					t.Fatalf("timer %d is armed after the round", i)
+				}
+			}
+		})
+	}
+	ts, err := newTimers(1, time.Millisecond)
+	must(t, err)
+	defer ts.close()
+	if _, err := ts.play("play"); err == nil || err.Error() != `unknown job "play"` {
+		t.Errorf("play: %v", err)
+	}
+}
