@@ -124,6 +124,7 @@ func followTimers(t *testing.T, script []byte) {
 			if got, want := l.timers.timeout(), ref.timeout(); got != want {
 				t.Fatalf("step %d: %v until the next timer, want %v", step/2, got, want)
 			}
+			checkHeap(t, &l.timers, len(ref.armed))
 			now = now.Add(time.Duration(arg % 16))
 			got = nil
 			l.timers.turn()
@@ -162,6 +163,9 @@ func checkHeap(t *testing.T, ts *timers, count int) {
 				t.Fatalf("the timer at %d is due before what is above it at %d", i, above)
 			}
 		}
+	}
+	if !ts.turning && vacant > count {
+		t.Fatalf("%d vacancies among %d timers", vacant, count)
 	}
 	if vacant != ts.heap.vacant {
 		t.Fatalf("%d vacancies, %d counted", vacant, ts.heap.vacant)

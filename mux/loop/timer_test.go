@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,21 +97,63 @@ func (b *busy) clock() time.Time                   { return b.now().Add(b.late) 
 func (b *busy) work(d time.Duration)               { b.late += d }
 func since(b *busy, start time.Time) time.Duration { return b.clock().Sub(start) }
 
-func TestATimerOfABusyCallbackCountsFromItsArming(t *testing.T) {
+func TestATimerThatIsArmedInACallbackCountsFromTheEndOfTheTurn(t *testing.T) {
 	_, fake := simulated(t)
 	b := &busy{now: fake.Clock}
 	l := newLoop(t, fake, loop.Clock(b.clock))
 	start := b.clock()
+	var fired []time.Duration
+	arm := func(d time.Duration) {
+		l.AfterFunc(d, func() { fired = append(fired, since(b, start)) })
+	}
 	l.AfterFunc(time.Second, func() {
 		b.work(10 * time.Second)
-		l.AfterFunc(2*time.Second, func() {
-			if got := since(b, start); got != 13*time.Second {
-				t.Errorf("fired after %v, want 13s", got)
+		arm(2 * time.Second)
+		b.work(5 * time.Second)
+		arm(time.Second)
+	})
+	l.AfterFunc(time.Minute, l.Stop)
+	run(t, l)
+	if want := []time.Duration{17 * time.Second, 18 * time.Second}; !slices.Equal(fired, want) {
+		t.Errorf("fired after %v, want %v", fired, want)
+	}
+}
+
+func TestOutsideRunATimerCountsFromItsArming(t *testing.T) {
+	_, fake := simulated(t)
+	b := &busy{now: fake.Clock}
+	l := newLoop(t, fake, loop.Clock(b.clock))
+	start := b.clock()
+	for range 2 { // before the first Run and after one
+		armed := b.clock()
+		l.AfterFunc(10*time.Second, func() {
+			if got, want := since(b, start), armed.Sub(start)+10*time.Second; got != want {
+				t.Errorf("fired after %v, want %v", got, want)
 			}
 			l.Stop()
 		})
-	})
-	run(t, l)
+		b.work(7 * time.Second)
+		run(t, l)
+	}
+}
+
+func TestATurnLooksAtTheClockOnceForAllTimersThatAreArmed(t *testing.T) {
+	_, fake := simulated(t)
+	looks := 0
+	l := newLoop(t, fake, loop.Clock(func() time.Time { looks++; return fake.Clock() }))
+	cost := func(timers int) int {
+		before := looks
+		l.Post(func() {
+			for range timers {
+				l.AfterFunc(time.Second, func() {}).Reset(time.Hour)
+			}
+		})
+		turn(t, l)
+		return looks - before
+	}
+	if one, many := cost(1), cost(1000); one != many {
+		t.Errorf("a turn that arms a timer looks %d times, one that arms 1,000 looks %d times", one, many)
+	}
 }
 
 func TestAZeroDelayInACallbackIsForTheNextTurn(t *testing.T) {
