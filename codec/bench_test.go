@@ -98,3 +98,50 @@ func BenchmarkEchoV4DecodeCorrupt(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkEchoV6AppendDecode(b *testing.B) {
+	c := codec.EchoV6{PseudoHeader: onLink}
+	benchmarkAppendDecode(b, &c, codec.Echo{Type: codec.EchoRequest, ID: 7, Seq: 1, Data: pattern(56)})
+}
+
+func BenchmarkICMPv4AppendDecode(b *testing.B) {
+	benchmarkAppendDecode(b, &codec.ICMPv4{}, messagesV4[0].message)
+}
+
+func BenchmarkICMPv6AppendDecode(b *testing.B) {
+	benchmarkAppendDecode(b, &codec.ICMPv6{PseudoHeader: onLink}, messagesV6[0].message)
+}
+
+func BenchmarkIPv4AppendDecode(b *testing.B) {
+	benchmarkAppendDecode(b, &codec.IPv4{}, packetsV4[0].packet)
+}
+
+func BenchmarkIPv6AppendDecode(b *testing.B) {
+	benchmarkAppendDecode(b, &codec.IPv6{}, packetsV6[0].packet)
+}
+
+func benchmarkAppendDecode[T any](b *testing.B, c codec.Codec[T], in T) {
+	var out T
+	buf := make([]byte, 0, 128)
+	b.ReportAllocs()
+	for b.Loop() {
+		packet, err := c.Append(buf, &in)
+		if err == nil {
+			err = c.Decode(packet, &out)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkQuoteV4(b *testing.B) {
+	var c codec.QuoteV4
+	var q codec.Quote
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := c.Decode(quotedV4, &q); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -69,3 +69,22 @@ func fold(s uint64) uint16 {
 func updated(hc, m, m2 uint16) uint16 {
 	return ^fold(uint64(^hc) + uint64(^m) + uint64(m2))
 }
+
+// The checksum stands at the same place in every ICMP message.
+const (
+	checksumStart = 2
+	checksumEnd   = 4
+)
+
+// verify tells whether the checksum of src, an ICMP message of at least 4 bytes,
+// is good together with the sum of what else it covers, and sets the error if
+// it is not.
+func verify(message string, src []byte, more uint64, e *DecodeError) bool {
+	if fold(more+uint64(sum(src))) == 0xFFFF {
+		return true
+	}
+	want := ^fold(more + uint64(sum(src[:checksumStart])) + uint64(sum(src[checksumEnd:])))
+	*e = DecodeError{Message: message, Kind: ErrChecksum, Offset: checksumStart,
+		Found: uint32(binary.BigEndian.Uint16(src[checksumStart:])), Want: uint32(want)}
+	return false
+}

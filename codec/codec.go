@@ -3,23 +3,34 @@
 //
 // It is for programs that answer or send packets by the hundred thousand:
 // nothing is allocated for a message, malformed ones included, and every
-// checksum is verified. [EchoV4] is the codec for ICMPv4 echo requests and
-// replies; it parses and serializes with gopacket's layers.
+// checksum is verified. The codecs parse and serialize with gopacket's layers.
+//
+//	EchoV4, EchoV6     Echo       ICMP echo, and nothing else: the fast way
+//	ICMPv4, ICMPv6     Message    every ICMP message that concerns a prober, errors too
+//	QuoteV4, QuoteV6   Quote      the packet that an error quotes: whose probe it was
+//	Extensions         []Object   what RFC 4884 appends to errors, MPLS labels for instance
+//	IPv4, IPv6         Packet     the packets that carry all this, where the kernel does not
+//
+// A responder:
 //
 //	var c codec.EchoV4 // one for each goroutine
 //	var e codec.Echo
-//	switch err := c.Decode(packet, &e); {
+//	switch err := c.Decode(message, &e); {
 //	case errors.Is(err, codec.ErrType):
 //		// Some other ICMP message.
 //	case err != nil:
 //		return err // what is wrong, where, and what would be right
 //	case e.Type == codec.EchoRequest:
-//		return c.Reply(packet) // edited in place, ready to send
+//		return c.Reply(message) // edited in place, ready to send
 //	}
-//	request, err := c.Append(nil, &codec.Echo{Type: codec.EchoRequest, ID: 7, Seq: 1})
+//
+// A prober makes its requests by c.Append(nil, &codec.Echo{Type:
+// codec.EchoRequest, ID: 7, Seq: 1}).
 //
 // A codec knows nothing of sockets: it is given the message alone, without the
-// header of the packet that carried it.
+// header of the packet that carried it. So the codecs of ICMPv6, whose checksum
+// covers the addresses of the packet, are told these, or that the kernel sees to
+// the checksum: see [PseudoHeader].
 package codec
 
 // Codec decodes and encodes messages of type T. A codec keeps state that it

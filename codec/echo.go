@@ -1,6 +1,6 @@
 package codec
 
-import "strconv"
+import "encoding/binary"
 
 // EchoHeaderLen is the length in bytes of what comes before the data of an echo
 // message (RFC 792; RFC 4443, 4.1).
@@ -9,7 +9,7 @@ const EchoHeaderLen = 8
 // Echo is an ICMP echo request or reply.
 type Echo struct {
 	// Type says which of the two.
-	Type EchoType
+	Type Type
 	// Code is zero in every proper echo message. It is decoded and encoded as
 	// it is: a responder sends back what it was sent, as Linux does, and a
 	// prober needs the rest of the message to tell whose reply it is that has
@@ -22,24 +22,19 @@ type Echo struct {
 	Data []byte
 }
 
-// EchoType tells an echo request from its reply in both ICMPv4 and ICMPv6,
-// which number them differently. The zero value is neither.
-type EchoType uint8
-
-const (
-	// EchoRequest is type 8 in ICMPv4 (RFC 792) and 128 in ICMPv6 (RFC 4443, 4.1).
-	EchoRequest EchoType = 1 + iota
-	// EchoReply is type 0 in ICMPv4 (RFC 792) and 129 in ICMPv6 (RFC 4443, 4.2).
-	EchoReply
-)
-
-// String returns "echo request" or "echo reply".
-func (t EchoType) String() string {
-	switch t {
-	case EchoRequest:
-		return "echo request"
-	case EchoReply:
-		return "echo reply"
+// replyTo turns the request b into the reply, if it is one, or sets the error.
+func replyTo(b []byte, message string, request, reply uint8, e *DecodeError) bool {
+	if len(b) < EchoHeaderLen {
+		*e = tooShort(message, len(b), EchoHeaderLen)
+		return false
 	}
-	return "EchoType(" + strconv.Itoa(int(t)) + ")"
+	if b[0] != request {
+		*e = DecodeError{Message: message, Kind: ErrType, Found: uint32(b[0]), Want: uint32(request), want: "%s (request)"}
+		return false
+	}
+	was := binary.BigEndian.Uint16(b)
+	b[0] = reply
+	hc := updated(binary.BigEndian.Uint16(b[checksumStart:]), was, binary.BigEndian.Uint16(b))
+	binary.BigEndian.PutUint16(b[checksumStart:], hc)
+	return true
 }

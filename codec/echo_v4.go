@@ -25,11 +25,7 @@ type EchoV4 struct {
 
 var _ Codec[Echo] = (*EchoV4)(nil)
 
-const (
-	echoV4        = "ICMPv4 echo"
-	checksumStart = 2 // offset of the checksum in every ICMP message
-	checksumEnd   = 4
-)
+const echoV4 = "ICMPv4 echo"
 
 // Decode parses src, an ICMP message without its IP header, into v. v.Data is
 // the part of src after the header. Any Code is accepted: look at it.
@@ -47,10 +43,10 @@ const (
 func (c *EchoV4) Decode(src []byte, v *Echo) error {
 	*v = Echo{}
 	if len(src) < EchoHeaderLen {
-		c.decodeErr = tooShortV4(src)
+		c.decodeErr = tooShort(echoV4, len(src), EchoHeaderLen)
 		return &c.decodeErr
 	}
-	var t EchoType
+	var t Type
 	switch src[0] {
 	case layers.ICMPv4TypeEchoRequest:
 		t = EchoRequest
@@ -74,10 +70,7 @@ func (c *EchoV4) Decode(src []byte, v *Echo) error {
 	v.ID = c.layer.Id
 	v.Seq = c.layer.Seq
 	v.Data = slices.Clip(c.layer.Payload)
-	if Checksum(src) != 0 {
-		want := ^fold(uint64(sum(src[:checksumStart])) + uint64(sum(src[checksumEnd:])))
-		c.decodeErr = DecodeError{Message: echoV4, Kind: ErrChecksum, Offset: checksumStart,
-			Found: uint32(c.layer.Checksum), Want: uint32(want)}
+	if !verify(echoV4, src, 0, &c.decodeErr) {
 		return &c.decodeErr
 	}
 	return nil
@@ -98,12 +91,12 @@ func (c *EchoV4) Append(dst []byte, v *Echo) ([]byte, error) {
 		t = layers.ICMPv4TypeEchoReply
 	default:
 		c.appendErr = EncodeError{Message: echoV4, Field: "Type", Kind: ErrType,
-			Found: int(v.Type), want: "EchoRequest (1) or EchoReply (2)"}
+			Found: int64(v.Type), want: "EchoRequest (1) or EchoReply (2)"}
 		return dst, &c.appendErr
 	}
 	if len(v.Data) > MaxEchoDataV4 {
 		c.appendErr = EncodeError{Message: echoV4, Field: "Data", Kind: ErrTooLong,
-			Found: len(v.Data), want: "at most 65507"}
+			Found: int64(len(v.Data)), want: "at most 65507"}
 		return dst, &c.appendErr
 	}
 
@@ -123,11 +116,7 @@ func (c *EchoV4) Append(dst []byte, v *Echo) ([]byte, error) {
 		return dst, err
 	}
 
-	start := len(dst)
-	dst = slices.Grow(dst, EchoHeaderLen+len(v.Data))[:start+EchoHeaderLen+len(v.Data)]
-	copy(dst[start+EchoHeaderLen:], v.Data) // first, as the header may fall on it
-	copy(dst[start:], c.header.Bytes())
-	return dst, nil
+	return join(dst, c.header.Bytes(), v.Data), nil
 }
 
 // Reply turns b, an encoded echo request without its IP header, into the reply
@@ -142,20 +131,10 @@ func (c *EchoV4) Append(dst []byte, v *Echo) ([]byte, error) {
 // ErrTooShort under 8 bytes and ErrType if b is not an echo request. b is then
 // as it was.
 func (c *EchoV4) Reply(b []byte) error {
-	if len(b) < EchoHeaderLen {
-		c.replyErr = tooShortV4(b)
+	if !replyTo(b, echoV4, layers.ICMPv4TypeEchoRequest, layers.ICMPv4TypeEchoReply, &c.replyErr) {
 		return &c.replyErr
 	}
-	if b[0] != layers.ICMPv4TypeEchoRequest {
-		c.replyErr = DecodeError{Message: echoV4, Kind: ErrType,
-			Found: uint32(b[0]), Want: layers.ICMPv4TypeEchoRequest, want: "8 (request)"}
-		return &c.replyErr
-	}
-	was := binary.BigEndian.Uint16(b)
-	b[0] = layers.ICMPv4TypeEchoReply
-	hc := updated(binary.BigEndian.Uint16(b[checksumStart:]), was, binary.BigEndian.Uint16(b))
-	binary.BigEndian.PutUint16(b[checksumStart:], hc)
-	if hc == 0 && Checksum(b) == 0xFFFF {
+	if binary.BigEndian.Uint16(b[checksumStart:]) == 0 && Checksum(b) == 0xFFFF {
 		// Type 0 can make the whole message zero, which RFC 1624 takes to be
 		// impossible. It does not sum to 0xFFFF, and kernels would drop it.
 		binary.BigEndian.PutUint16(b[checksumStart:], 0xFFFF)
@@ -163,7 +142,11 @@ func (c *EchoV4) Reply(b []byte) error {
 	return nil
 }
 
-func tooShortV4(b []byte) DecodeError {
-	return DecodeError{Message: echoV4, Kind: ErrTooShort, Offset: len(b),
-		Found: uint32(len(b)), Want: EchoHeaderLen, want: "at least 8"}
+// join appends header and data to dst, in whose array data may lie anywhere.
+func join(dst, header, data []byte) []byte {
+	start := len(dst)
+	dst = slices.Grow(dst, len(header)+len(data))[:start+len(header)+len(data)]
+	copy(dst[start+len(header):], data) // first, as the header may fall on it
+	copy(dst[start:], header)
+	return dst
 }
