@@ -67,8 +67,11 @@ func raiseLimit(b *testing.B, n uint64) {
 		return
 	}
 	limit.Cur = min(n, limit.Max)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < n {
-		b.Skipf("%d descriptors needed, the hard limit is %d (RLIMIT_NOFILE): %v", n, limit.Max, err)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		b.Fatal(err)
+	}
+	if limit.Cur < n {
+		b.Skipf("%d descriptors needed, the hard limit is %d (RLIMIT_NOFILE)", n, limit.Max)
 	}
 }
 

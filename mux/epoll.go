@@ -225,6 +225,19 @@ func milliseconds(timeout time.Duration) int {
 }
 
 func (s *epollSet) collect(events []Event) int {
+	n := s.collectPolled(events)
+	n += s.collectAlways(events[n:])
+	if n == 0 && s.max == 0 {
+		// It was the turn of what is always ready, and none of it is any more.
+		if s.max = 1; s.poll() == 0 {
+			n = s.collectPolled(events)
+		}
+	}
+	return n
+}
+
+// collectPolled translates what the kernel has found.
+func (s *epollSet) collectPolled(events []Event) int {
 	n, rebuild := 0, false
 	table := s.m.table // nothing below changes its size
 	for i := range s.buf[:s.n] {
@@ -250,7 +263,7 @@ func (s *epollSet) collect(events []Event) int {
 	if rebuild {
 		s.rebuild()
 	}
-	return n + s.collectAlways(events[n:])
+	return n
 }
 
 // names reports whether the number of a registration still names the file that
@@ -314,7 +327,7 @@ func (s *epollSet) rebuild() {
 	for i := range s.m.table.entries {
 		e := &s.m.table.entries[i]
 		if !e.known || !e.armed || !s.names(i, e) {
-			continue // arm copes with what is left behind, a spent Oneshot say
+			continue
 		}
 		if control(fd, unix.EPOLL_CTL_ADD, i, e.epollBits(), e.gen) != 0 {
 			unix.Close(fd)
@@ -323,6 +336,10 @@ func (s *epollSet) rebuild() {
 	}
 	unix.Close(s.fd)
 	s.fd, s.zombies = fd, false
+	for i := range s.m.table.entries {
+		e := &s.m.table.entries[i]
+		e.known = e.known && e.armed // a spent Oneshot is not in the new one
+	}
 }
 
 func (s *epollSet) close() error { return unix.Close(s.fd) }

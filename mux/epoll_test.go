@@ -385,6 +385,38 @@ func TestEpollWaitNoticesARegularFileThatIsAddedMeanwhile(t *testing.T) {
 	}
 }
 
+func TestEpollReportsWhatIsReadyWhenNothingIsAlwaysReadyAnyMore(t *testing.T) {
+	for range 4 { // an even and an odd turn
+		m, _ := openEpollSet(t)
+		must(t, m.Add(readablePipe(t), Readable, 1))
+		file := regularFile(t)
+		must(t, m.Add(file, Readable, 2))
+		empty, _ := emptyPipe(t)
+		must(t, unix.Dup3(empty, file, unix.O_CLOEXEC))
+		if got := wait(t, m, 1); got[1] != Readable {
+			t.Fatalf("a Wait with room for one reports %v", got)
+		}
+	}
+}
+
+func TestEpollASpentOneshotSurvivesARebuild(t *testing.T) {
+	m, s := openEpollSet(t)
+	fd := readablePipe(t)
+	must(t, m.Add(fd, Readable|Oneshot, 1))
+	expect(t, m, map[uint64]Interest{1: Readable})
+	must(t, m.Remove(orphan(t, m, Readable, 2)))
+	before := s.fd
+	expectNothing(t, m)
+	if s.fd == before {
+		t.Fatal("not rebuilt: the test proves nothing")
+	}
+	must(t, m.Modify(fd, Readable|Oneshot, 3))
+	if s.zombies {
+		t.Error("a descriptor that is in order is taken for an orphan")
+	}
+	expect(t, m, map[uint64]Interest{3: Readable})
+}
+
 func TestEpollLooksWithoutBlockingWhereThatPays(t *testing.T) {
 	m, s := openEpollSet(t)
 	r, w := emptyPipe(t)

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"math"
 	"os"
 	"sync"
 	"syscall"
@@ -138,8 +139,11 @@ func (m *multiplexer) check(op string, fd int, want Interest) error {
 	switch {
 	case m.closed:
 		return os.ErrClosed
-	case fd < 0 && op == opAdd:
-		return m.fail(op, fd, syscall.EBADF)
+	case op == opAdd && (fd < 0 || fd > math.MaxInt32):
+		return m.fail(op, fd, syscall.EBADF) // the kernel would look at 32 bits of it
+	case op == opAdd && fd == m.waker.fd:
+		return &OpError{Op: op, Backend: m.name, FD: fd, Err: syscall.EINVAL,
+			hint: "it belongs to this Mux: is the number that of a descriptor closed before?"}
 	case want&^(conditions|modes) != 0:
 		return &OpError{Op: op, Backend: m.name, FD: fd, Err: syscall.EINVAL,
 			hint: "interest " + want.String() + ": only readable, writable, priority, oneshot and edge can be asked for"}

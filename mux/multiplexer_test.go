@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -363,4 +364,18 @@ func TestTimespecIsNeverTooLongForTheKernel(t *testing.T) {
 			t.Errorf("timespec(%d) is %d ns, want %d", timeout, got, want)
 		}
 	}
+}
+
+func TestADescriptorOfTheMultiplexerItselfIsRefused(t *testing.T) {
+	eachBackend(t, func(t *testing.T, m *multiplexer) {
+		if err := m.Add(m.waker.fd, Readable, 1); !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), "belongs to this Mux") {
+			t.Errorf("add: %v", err)
+		}
+		if err := m.Modify(m.waker.fd, Readable, 1); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("modify: %v", err)
+		}
+		if err := m.Remove(m.waker.fd); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("remove: %v", err)
+		}
+	})
 }

@@ -41,7 +41,9 @@
 //
 // The goroutines are not locked to threads, as they would not be in use. The
 // programs in C have a second, idle thread, because in a process with one thread
-// the kernel looks descriptors up faster, and no Go process has one.
+// the kernel looks descriptors up faster, and libc's read and write skip their
+// checks for cancellation; no Go process has one. With a single thread libev takes
+// 2 to 10 % less.
 //
 // # Timers
 //
@@ -51,7 +53,8 @@
 //     ev_timer_start.
 //   - arm: those that exist are armed: Reset, and ev_timer_start.
 //   - fire: the loop runs when all are due.
-//   - reset: all that are armed are moved to other times.
+//   - reset: all that are armed are moved to other times: Reset, and
+//     ev_timer_again.
 //   - stop: all are stopped, in the order in which they were armed.
 //
 // All but fire is done in a callback of iomux's loop, and the time goes on until

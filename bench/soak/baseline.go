@@ -40,8 +40,8 @@ const mostHeap = 4 << 20
 
 // compare waits until everything is as it was, and returns how many descriptors
 // and goroutines are left over if that does not come about.
-func (b baseline) compare(patience time.Duration) (leaks int, err error) {
-	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+func (b baseline) compare(patience int) (leaks int, err error) {
+	for looks := 0; ; looks++ {
 		now := current()
 		switch {
 		case now.descriptors != b.descriptors:
@@ -53,9 +53,10 @@ func (b baseline) compare(patience time.Duration) (leaks int, err error) {
 		default:
 			return 0, nil
 		}
-		if time.Since(start) > patience {
+		if looks == patience {
 			return leaks, err
 		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

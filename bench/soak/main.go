@@ -33,7 +33,7 @@ func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // execute runs one command line and returns its exit code.
 func execute(args []string, stdout, stderr io.Writer) int {
-	c := config{patience: 10 * time.Second, kinds: kinds, out: stdout}
+	c := config{patience: 10_000, kinds: kinds, out: stdout}
 	cmd := &cobra.Command{
 		Use:           "soak",
 		Short:         "Run an event loop under load for a long time, and account for everything",

@@ -22,7 +22,7 @@ type config struct {
 	limit    int           // how many operations
 	idle     time.Duration // how long nothing happens in the end
 	mostCPU  float64       // processor time that may use, as a part of it; 0: any
-	patience time.Duration // how long nothing of what is due may arrive before it counts as lost
+	patience int           // how many looks, a millisecond or more apart, may find nothing new before what is due counts as lost
 	interval time.Duration // between two lines of progress on out; 0: none
 	out      io.Writer
 
@@ -66,7 +66,7 @@ type soak struct {
 	progress *loop.Timer // prints lines
 	draining *loop.Timer // looks whether everything has arrived
 	due      int         // what has not, when it last became less
-	since    time.Time   // when that was
+	looks    int         // that have found nothing new
 	err      error
 }
 
@@ -202,10 +202,12 @@ func (s *soak) drain() {
 	if s.progress != nil {
 		s.progress.Stop()
 	}
-	s.due, s.since = s.outstanding(), time.Now()
+	s.due, s.looks = s.outstanding(), 0
 	s.draining = s.l.Every(time.Millisecond, s.drained)
 }
 
+// drained looks whether everything has arrived. It counts looks and not time,
+// which also passes while the machine stands still.
 func (s *soak) drained() {
 	if s.err != nil {
 		return
@@ -216,10 +218,12 @@ func (s *soak) drained() {
 		s.draining.Stop()
 		s.l.Stop()
 	case due < s.due:
-		s.due, s.since = due, time.Now()
-	case time.Since(s.since) > s.patience:
+		s.due, s.looks = due, 0
+	case s.looks == s.patience:
 		s.lost = due
-		s.fail(fmt.Errorf("lost: %s, and nothing more has come for %v", s.missing(), s.patience))
+		s.fail(fmt.Errorf("lost: %s, and nothing more has come in %d turns", s.missing(), s.looks))
+	default:
+		s.looks++
 	}
 }
 
@@ -263,7 +267,11 @@ func (s *soak) rest() {
 	runtime.GC()
 	start, cpu, waits := time.Now(), processorTime(), s.m.waits
 	s.l.AfterFunc(s.idle, s.l.Stop)
+	stop := context.AfterFunc(s.ctx, s.l.Stop)
 	s.turns()
+	if !stop() {
+		return // cut short
+	}
 	s.idleWaits = s.m.waits - waits
 	s.idleCPU = float64(processorTime()-cpu) / float64(time.Since(start))
 	switch {

@@ -17,7 +17,7 @@ import (
 // short is a soak that ends by itself after a number of operations.
 func short(backend string, seed uint64) config {
 	return config{backend: backend, descriptors: 500, seed: seed, limit: 20_000, idle: 20 * time.Millisecond,
-		patience: 30 * time.Second, out: io.Discard, kinds: kinds}
+		patience: 30_000, out: io.Discard, kinds: kinds}
 }
 
 func TestEverythingIsAccountedFor(t *testing.T) {
@@ -76,7 +76,7 @@ func TestDefectsAreFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := short("epoll", 7)
-			c.patience = 50 * time.Millisecond
+			c.patience = 500
 			defect.change(&c)
 			r, err := run(context.Background(), c)
 			if err == nil {

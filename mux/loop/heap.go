@@ -6,9 +6,9 @@ import "math"
 // one; as it begins at root, four siblings share a cache line on 64-bit machines.
 //
 // Behind it wait the timers whose deadlines are not known yet. Those that are
-// stopped leave a vacancy, wherever they are, until it comes to the top or the
-// vacancies are the majority: most timers never fire, and to close the gap at
-// once costs more than all the rest.
+// stopped leave a vacancy, wherever they are, until it comes to the top or half
+// of the heap is vacant: most timers never fire, and to close the gap at once
+// costs more than all the rest.
 type heap struct {
 	items   []item
 	ordered int   // where the heap ends and those that wait begin
@@ -57,6 +57,9 @@ func (h *heap) remove(i int) {
 	h.vacant++
 }
 
+// waits reports whether a timer waits behind the heap.
+func (h *heap) waits(t *Timer) bool { return int(t.index) >= h.ordered }
+
 // settle takes those that wait into the heap: their deadlines count from now.
 func (h *heap) settle(now int64) {
 	for ; h.ordered < len(h.items); h.ordered++ {
@@ -70,10 +73,10 @@ func (h *heap) settle(now int64) {
 	h.tidy()
 }
 
-// tidy makes a heap of all timers, without a vacancy, if the vacancies are the
-// majority. None must wait for its deadline.
+// tidy makes a heap of all timers, without a vacancy, if the vacancies are half
+// of it or more. None must wait for its deadline.
 func (h *heap) tidy() {
-	if h.vacant <= h.count() {
+	if h.vacant == 0 || h.vacant < h.count() {
 		return
 	}
 	live := h.items[:root]

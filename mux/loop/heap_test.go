@@ -82,6 +82,9 @@ func followTimers(t *testing.T, script []byte) {
 	now := start
 	l := &Loop{}
 	l.timers.init(func() time.Time { return now })
+	if len(script) > 0 { // the numbers begin anywhere, and pass the end of their range
+		l.timers.seq = uint32(script[0])<<24 - uint32(len(script))/4
+	}
 	var ref reference
 	var timers []*Timer
 	var got []int
@@ -164,7 +167,7 @@ func checkHeap(t *testing.T, ts *timers, count int) {
 			}
 		}
 	}
-	if !ts.turning && vacant > count {
+	if !ts.turning && vacant > 0 && vacant >= count {
 		t.Fatalf("%d vacancies among %d timers", vacant, count)
 	}
 	if vacant != ts.heap.vacant {

@@ -234,12 +234,21 @@ func (l *Loop) call() {
 // It may be called from any goroutine. What is posted from posted work runs in
 // the next turn. After Close nothing that is posted runs.
 func (l *Loop) Post(fn func()) {
+	needFunc(fn != nil, "Post")
 	l.shared.Lock()
 	if !l.shared.closed {
 		l.shared.posted = append(l.shared.posted, fn)
 	}
 	l.shared.Unlock()
 	l.call()
+}
+
+// needFunc panics where the function that is to be called is nil, rather than when
+// it is to be called.
+func needFunc(ok bool, method string) {
+	if !ok {
+		panic("loop: " + method + " of a nil function")
+	}
 }
 
 // Stop makes Run return nil at the end of the turn, when everything that was
@@ -253,7 +262,7 @@ func (l *Loop) Stop() {
 }
 
 // Now returns the time of this turn: when the clock was first looked at after
-// the loop had waited.
+// the loop had waited. Between two Runs it looks at the clock.
 func (l *Loop) Now() time.Time { return l.timers.time() }
 
 // Own hands a resource to the loop: Close closes it, after the watches have
@@ -261,7 +270,7 @@ func (l *Loop) Now() time.Time { return l.timers.time() }
 func (l *Loop) Own(c io.Closer) { l.owned = append(l.owned, c) }
 
 // Close removes every watch, ends the delivery of signals, closes the owned
-// resources in the reverse order of Own, and then the Mux. It goes on when
+// resources in the reverse order of Own, and then the Mux; it disarms all timers. It goes on when
 // something fails, and returns everything that did: one error as itself,
 // several as a *multierror.Error. A second Close returns os.ErrClosed.
 func (l *Loop) Close() error {
@@ -291,7 +300,7 @@ func (l *Loop) Close() error {
 	for l.fired.more() {
 		l.due[l.fired.take()].index = idle
 	}
-	l.timers.clear()
+	l.timers.close()
 	l.owned, l.due, l.work = nil, nil, nil
 	l.ready, l.fired, l.called = span{}, span{}, span{}
 	if errs != nil && len(errs.Errors) == 1 {

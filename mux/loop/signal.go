@@ -12,6 +12,7 @@ import (
 // and Post: signalfd(2) does not see those that Go's runtime takes. After Close
 // Notify does nothing.
 func (l *Loop) Notify(fn func(os.Signal), sig ...os.Signal) (stop func()) {
+	needFunc(fn != nil, "Notify")
 	if l.closed {
 		return func() {}
 	}

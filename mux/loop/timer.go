@@ -25,8 +25,9 @@ const (
 // AfterFunc calls fn on the loop once d has passed, never earlier. In a callback
 // d counts from the end of the turn, when the loop looks at the clock once for
 // all timers: a timer that is armed there is not due before the next turn,
-// however short d is.
+// however short d is. After Close no timer can be armed.
 func (l *Loop) AfterFunc(d time.Duration, fn func()) *Timer {
+	needFunc(fn != nil, "AfterFunc")
 	t := &Timer{ts: &l.timers, fn: fn, index: idle}
 	l.timers.start(t, d)
 	return t
@@ -36,6 +37,7 @@ func (l *Loop) AfterFunc(d time.Duration, fn func()) *Timer {
 // AfterFunc. The intervals are counted from there, so that they do not drift. A
 // time that the loop misses is left out. It panics if d is not positive.
 func (l *Loop) Every(d time.Duration, fn func()) *Timer {
+	needFunc(fn != nil, "Every")
 	checkInterval(d)
 	t := &Timer{ts: &l.timers, fn: fn, every: &interval{period: int64(d)}, index: idle}
 	l.timers.start(t, d)
@@ -70,6 +72,11 @@ func (t *Timer) Reset(d time.Duration) bool {
 		checkInterval(d)
 		t.every.period = int64(d)
 	}
+	if t.ts.heap.waits(t) {
+		t.ts.number(t)
+		t.ts.heap.items[t.index].when = max(int64(d), 0)
+		return true
+	}
 	armed := t.Stop()
 	t.ts.start(t, d)
 	return armed
@@ -83,6 +90,7 @@ func (t *Timer) fire() {
 	}
 	t.index = idle
 	if e := t.every; e != nil {
+		t.ts.look()
 		missed := (t.ts.now - e.due) / e.period
 		t.ts.number(t)
 		t.ts.heap.insert(t, e.due+(missed+1)*e.period)
@@ -97,6 +105,7 @@ type timers struct {
 	now     int64     // nanoseconds since base
 	read    bool      // now is of this turn
 	turning bool      // a turn goes on: what is armed waits for its end
+	closed  bool
 	heap    heap
 	seq     uint32
 }
@@ -109,8 +118,11 @@ func (ts *timers) init(clock func() time.Time) {
 // turn begins a new turn.
 func (ts *timers) turn() { ts.read, ts.turning = false, true }
 
-// time is the time of this turn.
+// time is the time of this turn, or else the time.
 func (ts *timers) time() time.Time {
+	if !ts.turning {
+		return ts.clock()
+	}
 	ts.look()
 	return ts.base.Add(time.Duration(ts.now))
 }
@@ -126,6 +138,9 @@ func (ts *timers) elapsed() int64 { return int64(ts.clock().Sub(ts.base)) }
 
 // start arms an idle timer to be due d from now.
 func (ts *timers) start(t *Timer, d time.Duration) {
+	if ts.closed {
+		return
+	}
 	ts.number(t)
 	ts.heap.wait(t, max(int64(d), 0))
 	if !ts.turning {
@@ -133,9 +148,12 @@ func (ts *timers) start(t *Timer, d time.Duration) {
 	}
 }
 
+// number makes t the last of those that are due at the same time. Vacancies stay
+// before all timers, wherever the numbers have got to.
 func (ts *timers) number(t *Timer) {
 	ts.seq++
 	t.seq = ts.seq
+	ts.heap.nobody.seq = ts.seq + 1<<31 + 1
 }
 
 // timeout ends a turn and is the time until the next timer is due, negative if
@@ -169,10 +187,11 @@ func (ts *timers) detach(due []*Timer) []*Timer {
 	return due
 }
 
-// clear forgets every timer.
-func (ts *timers) clear() {
+// close disarms every timer and lets none be armed.
+func (ts *timers) close() {
 	for _, it := range ts.heap.items[root:] {
 		it.t.index = idle
 	}
 	ts.heap.init()
+	ts.closed = true
 }

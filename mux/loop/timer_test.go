@@ -119,6 +119,90 @@ func TestATimerThatIsArmedInACallbackCountsFromTheEndOfTheTurn(t *testing.T) {
 	}
 }
 
+func TestAMillionResetsInACallbackTakeNoMemory(t *testing.T) {
+	l, _ := simulated(t)
+	timer := l.AfterFunc(time.Hour, func() { t.Error("fired") })
+	again := func() {
+		for range 1_000_000 {
+			timer.Reset(time.Hour)
+		}
+	}
+	l.Post(again)
+	turn(t, l)
+	if n := testing.AllocsPerRun(3, func() {
+		l.Post(again)
+		turn(t, l)
+	}); n > 10 { // those of Run
+		t.Errorf("%v allocations", n)
+	}
+	timer.Stop()
+}
+
+func TestNilFunctionsAreRefusedAtOnce(t *testing.T) {
+	l, _ := simulated(t)
+	for name, call := range map[string]func(){
+		"AfterFunc": func() { l.AfterFunc(0, nil) },
+		"Every":     func() { l.Every(1, nil) },
+		"Watch":     func() { l.Watch(0, mux.Readable, nil) },
+		"Post":      func() { l.Post(nil) },
+		"Notify":    func() { l.Notify(nil) },
+	} {
+		func() {
+			defer func() {
+				if got, want := recover(), "loop: "+name+" of a nil function"; got != want {
+					t.Errorf("%s panics with %v, want %q", name, got, want)
+				}
+			}()
+			call()
+		}()
+	}
+}
+
+func TestNoTimerIsArmedAfterClose(t *testing.T) {
+	l, _ := simulated(t)
+	before := l.AfterFunc(time.Hour, func() {})
+	must(t, l.Close())
+	after := l.AfterFunc(time.Hour, func() {})
+	for name, timer := range map[string]*loop.Timer{"armed before": before, "armed after": after} {
+		if timer.Reset(time.Hour) || timer.Stop() {
+			t.Errorf("the timer that was %s Close is armed", name)
+		}
+	}
+}
+
+func TestBetweenRunsNowIsTheTime(t *testing.T) {
+	_, fake := simulated(t)
+	b := &busy{now: fake.Clock}
+	l := newLoop(t, fake, loop.Clock(b.clock))
+	for range 2 {
+		b.work(time.Minute)
+		if got := l.Now(); !got.Equal(b.clock()) {
+			t.Errorf("Now is %v at %v", got, b.clock())
+		}
+		turn(t, l)
+	}
+}
+
+func TestEveryLeavesOutWhatItMissesAfterAPanicToo(t *testing.T) {
+	_, fake := simulated(t)
+	b := &busy{now: fake.Clock}
+	l := newLoop(t, fake, loop.Clock(b.clock))
+	start := b.clock()
+	var ticks []time.Duration
+	l.AfterFunc(10*time.Second, func() { panic("in the same turn, before the first tick") })
+	l.Every(10*time.Second, func() { ticks = append(ticks, since(b, start)) })
+	func() {
+		defer func() { recover() }()
+		l.Run(context.Background())
+	}()
+	b.work(95 * time.Second)
+	l.AfterFunc(10*time.Second, l.Stop)
+	run(t, l)
+	if want := []time.Duration{105 * time.Second, 110 * time.Second}; !slices.Equal(ticks, want) {
+		t.Errorf("ticks after %v, want %v", ticks, want)
+	}
+}
+
 func TestOutsideRunATimerCountsFromItsArming(t *testing.T) {
 	_, fake := simulated(t)
 	b := &busy{now: fake.Clock}

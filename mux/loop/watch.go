@@ -18,6 +18,7 @@ type Watch struct {
 // in the event is the loop's own. Stop the watch before closing the descriptor.
 // The errors are those of [mux.Mux].Add, and os.ErrClosed after Close.
 func (l *Loop) Watch(fd int, want mux.Interest, fn func(mux.Event)) (*Watch, error) {
+	needFunc(fn != nil, "Watch")
 	if l.closed {
 		return nil, os.ErrClosed
 	}

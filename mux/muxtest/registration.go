@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"strconv"
 	"syscall"
 
 	"iomux/mux"
@@ -96,10 +97,12 @@ func removeUnknown(e *env) {
 }
 
 func addBadDescriptor(e *env) {
+	open, _ := e.pipe()
 	closed, _ := e.pipe()
 	closed = e.move(closed)
 	e.close(closed)
-	for _, fd := range []int{-1, math.MinInt32, closed, 1 << 24, math.MaxInt32} {
+	tooLong := open + 1<<(strconv.IntSize/2) // the kernel looks at 32 bits, which may name an open one
+	for _, fd := range []int{-1, math.MinInt32, closed, 1 << 24, math.MaxInt32, tooLong} {
 		for _, want := range []mux.Interest{mux.Readable, mux.Writable | mux.Oneshot, 0} {
 			e.refused(e.m.Add(fd, want, 1), syscall.EBADF, "add", fd)
 		}

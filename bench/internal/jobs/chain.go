@@ -89,7 +89,7 @@ func (c *Chain) round(dispatch func() error) (Sample, error) {
 // step is the callback of pipe i. It reports whether the round is over.
 func (c *Chain) step(i int) bool {
 	if n, err := c.calls.read(c.pipes[i][0], c.buf[:]); n != 1 {
-		c.err = fmt.Errorf("read %d bytes of pipe %d: %w", n, i, err)
+		return c.fail("read", i, n, err)
 	}
 	c.reads++
 	if c.left > 0 {
@@ -101,6 +101,14 @@ func (c *Chain) step(i int) bool {
 
 func (c *Chain) put(i int) {
 	if n, err := c.calls.write(c.pipes[i][1], c.buf[:]); n != 1 {
-		c.err = fmt.Errorf("wrote %d bytes to pipe %d: %w", n, i, err)
+		c.fail("write", i, n, err)
 	}
+}
+
+func (c *Chain) fail(op string, i, n int, err error) (over bool) {
+	if err == nil {
+		err = fmt.Errorf("%d bytes, want 1", n)
+	}
+	c.err = fmt.Errorf("%s: pipe %d: %w", op, i, err)
+	return true
 }

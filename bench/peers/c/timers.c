@@ -55,13 +55,14 @@ static void stop(void)
 		ev_timer_stop(loop, &timers[i]);
 }
 
-// reset exchanges the times of the first timer and the last, and so on.
+// reset exchanges the times of the first timer and the last, and so on. libev has
+// a call of its own for that, which moves the timer in its heap; with repeat it
+// would also come again.
 static void reset(void)
 {
 	for (long i = 0; i < n; i++) {
-		ev_timer_stop(loop, &timers[i]);
-		ev_timer_set(&timers[i], after[n - 1 - i], 0.);
-		ev_timer_start(loop, &timers[i]);
+		timers[i].repeat = after[n - 1 - i];
+		ev_timer_again(loop, &timers[i]);
 	}
 }
 
