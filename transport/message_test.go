@@ -11,7 +11,6 @@ func received() Message {
 	return Message{
 		Buf: []byte("headerpayload."), Off: 6, N: 7,
 		Peer:    netip.MustParseAddrPort("192.0.2.1:7"),
-		Link:    LinkAddr{Addr: [8]byte{2}, Len: 6, EtherType: 0x0800},
 		Local:   netip.MustParseAddr("192.0.2.2"),
 		Ifindex: 3, TTL: 1, TOS: 0x10,
 		Time: time.Unix(1, 0), ID: 4, Segment: 5, Flags: Truncated,
@@ -28,11 +27,11 @@ func TestBytesIsThePayloadWithoutItsHeader(t *testing.T) {
 func TestReplyKeepsWhatTheAnswerNeedsAndClearsTheRest(t *testing.T) {
 	m, was := received(), received()
 	m.Reply()
-	if string(m.Bytes()) != "payload" || m.Peer != was.Peer || m.Local != was.Local || m.Link != was.Link || m.TOS != was.TOS {
-		t.Errorf("Reply changed payload, Peer, Local, Link or TOS: %+v", m)
+	if string(m.Bytes()) != "payload" || m.Peer != was.Peer || m.Local != was.Local || m.TOS != was.TOS || m.Segment != was.Segment {
+		t.Errorf("Reply changed payload, Peer, Local, TOS or Segment: %+v", m)
 	}
-	if m.Ifindex != 0 || m.TTL != 0 || !m.Time.IsZero() || m.ID != 0 || m.Segment != 0 || m.Flags != 0 {
-		t.Errorf("Reply left Ifindex, TTL, Time, ID, Segment or Flags: %+v", m)
+	if m.Ifindex != 0 || m.TTL != 0 || !m.Time.IsZero() || m.ID != 0 || m.Flags != 0 {
+		t.Errorf("Reply left Ifindex, TTL, Time, ID or Flags: %+v", m)
 	}
 }
 
@@ -44,6 +43,16 @@ func TestReplyKeepsTheInterfaceOfALinkLocalPeer(t *testing.T) {
 		if m.Ifindex != 3 {
 			t.Errorf("Ifindex of a reply to %s = %d, want 3", peer, m.Ifindex)
 		}
+	}
+}
+
+func TestReplyKeepsALinkLayerAddressAndItsInterface(t *testing.T) {
+	m := received()
+	m.Link = LinkAddr{Addr: [8]byte{2}, Len: 6, EtherType: 0x0800}
+	was := m.Link
+	m.Reply()
+	if m.Link != was || m.Ifindex != 3 {
+		t.Errorf("a reply goes to %v on interface %d, want %v on 3", m.Link, m.Ifindex, was)
 	}
 }
 

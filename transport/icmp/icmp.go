@@ -1,20 +1,23 @@
-// Package icmp sends and receives ICMPv4 messages, through a raw socket or
-// through a ping socket.
+// Package icmp sends and receives ICMP messages, of IPv4 and of IPv6, through a
+// raw socket or through a ping socket.
 //
 // It is for programs that answer or send echo requests to many peers on one
-// descriptor. Importing it registers two networks:
+// descriptor. Importing it registers four networks:
 //
-//   - "ip4:icmp" is a raw socket (raw(7)). It is offered every ICMP message that
-//     the network namespace receives, whatever its checksum, its own requests
-//     on loopback included, and it sends what it is given, so that the checksum
-//     and the identifier are the caller's. It needs CAP_NET_RAW.
-//   - "udp4:icmp" is a ping socket (icmp(7)). It sends echo requests and
-//     receives the replies to them; the kernel owns checksum and identifier
-//     (see [transport.Identifier]). It needs no capability, but the group of
-//     the process must be in the range of the sysctl net.ipv4.ping_group_range.
+//   - "ip4:icmp" and "ip6:ipv6-icmp" are raw sockets (raw(7)). They are offered
+//     every ICMP message that the network namespace receives, their own requests
+//     on loopback included. They send what they are given, so that the identifier
+//     is the caller's. For IPv4 so is the checksum, and bad ones are received;
+//     for IPv6 the kernel verifies and fills it in. They need CAP_NET_RAW.
+//   - "udp4:icmp" and "udp6:ipv6-icmp" are ping sockets (icmp(7)). They send echo
+//     requests and receive the replies to them; the kernel owns checksum and
+//     identifier (see [transport.Identifier]). They need no capability, but the
+//     group of the process must be in the range of the sysctl
+//     net.ipv4.ping_group_range, which is for both.
 //
-// The address is an IPv4 address to bind to, or "" for all of them. A bound
-// socket receives only what is sent to that address, and sends from it.
+// The address is one to bind to, with a zone if it is link-local, or "" for all
+// of them. A bound socket receives only what is sent to that address, and sends
+// from it.
 //
 //	t, err := transport.Open("ip4:icmp", "", &transport.Config{
 //		Options: icmp.Options{Types: []uint8{8}}, // echo requests only
@@ -30,89 +33,94 @@
 //		fmt.Println(ms[i].Peer.Addr(), ms[i].TTL, len(request))
 //	}
 //
-// What is sent is the ICMP message, Bytes(); a raw socket receives the IPv4
-// header in front of it, so that Off is 20 to 60. Local, Ifindex, TTL and TOS
-// are received on both and obeyed on both, where they are not zero. Time, ID
-// and Segment are not used.
-//
-// Neither socket asks for IP_RECVERR, so no error of an earlier message is ever
-// pending on it. A message that a queueing discipline drops is an error,
-// ENOBUFS, on a ping socket and counts as sent on a raw one. Sending to a
-// broadcast address is EACCES, as SO_BROADCAST is not set.
+// What is sent is the ICMP message, Bytes(); the raw socket for IPv4 receives
+// the IP header in front of it, so that Off is 20 to 60 there. Local, Ifindex,
+// TTL and TOS (for IPv6: hop limit and traffic class) are received and, where
+// they are not zero, obeyed, but for Local on "udp6:ipv6-icmp": the kernel has
+// its source chosen by the address to bind to only, and Config.Source is that.
+// Segment is not used.
 //
 // The Config is honoured but for Queues, as a socket has one queue. Source is
 // put into each message that has no Local, by IP_PKTINFO: unlike an address to
-// bind to, it does not restrict what is received.
+// bind to, it does not restrict what is received. Sending to an IPv4 broadcast
+// address is EACCES, as SO_BROADCAST is not set.
+//
+// # Time stamps, errors and drops
+//
+// The transports are a [transport.TransmitStamper] and a
+// [transport.ErrorReporter] if the [Options] ask for it. Recv fetches both, by
+// one more system call, after the messages: the stamp of a request is there
+// when its reply is. A round-trip time between two stamps of the kernel does
+// not contain what user space takes to notice. The wall clock, which stamps are
+// of, may be set meanwhile, so that such a time may be wrong, even negative.
+//
+//	ms[i].ID = number                        // before Send
+//	n, lost, err := s.TransmitStamps(stamps) // after Recv: number and Time
+//
+// Without Options.Errors no error of an earlier message is ever pending on the
+// socket, and a raw socket counts a message as sent that a queueing discipline
+// drops. With it that is an error, ENOBUFS, of Send. On "udp4:icmp" it always is
+// one, and on "udp6:ipv6-icmp" it never is: there only the missing stamp tells.
+//
+// All of them are a [transport.DropCounter].
 package icmp
 
 import (
 	"fmt"
 	"net"
-	"net/netip"
-
-	"golang.org/x/sys/unix"
 
 	"iomux/transport"
-	"iomux/transport/internal/sock"
 )
 
 func init() {
-	transport.Register("ip4:icmp", openRaw)
-	transport.Register("udp4:icmp", openPing)
+	for _, f := range []*family{ip4, ip6} {
+		transport.Register(f.raw, f.openRaw)
+		transport.Register(f.ping, f.openPing)
+	}
 }
 
-// Options are the [transport.Config] Options of "ip4:icmp".
+// Options are the [transport.Config] Options of the networks of this package.
 type Options struct {
-	// Types are the ICMP types to deliver; none means all. The kernel discards
-	// the others before they take room in the receive buffer (ICMP_FILTER in
-	// raw(7)). It cannot discard types above 31, which come in any case.
+	// Types are the ICMP types to deliver, on a raw socket; none means all. The
+	// kernel discards the others before they take room in the receive buffer
+	// (ICMP_FILTER in raw(7), ICMP6_FILTER in RFC 3542, 3.2). For IPv4 it cannot
+	// discard types above 31, which come in any case.
 	Types []uint8
+	// Stamps asks for kernel time stamps: Time of each received message, and
+	// [transport.TransmitStamper] for those sent, by their ID.
+	Stamps bool
+	// Errors asks for [transport.ErrorReporter]. It also makes a raw socket
+	// notice that a queueing discipline has dropped a message (ENOBUFS).
+	Errors bool
+	// Identifier is that of the echo requests whose errors are to be reported,
+	// on a raw socket, which the kernel tells about those of all programs in
+	// the network namespace. 0 lets all through.
+	Identifier uint16
+	// DontFragment never sends a message in fragments, not here and not on the
+	// way: one that is too long for the interface is EMSGSIZE. What the kernel
+	// knows about the path does not count (IP_PMTUDISC_PROBE in ip(7)).
+	DontFragment bool
 }
 
-// open opens a socket, lets set adjust it, binds it and lets packets in.
-func open(spec sock.Spec, address string, cfg *transport.Config, set func(*sock.Socket) error) (*sock.Socket, error) {
-	local := netip.IPv4Unspecified()
-	if address != "" {
-		var err error
-		if local, err = netip.ParseAddr(address); err != nil || !local.Is4() {
-			return nil, openError(spec.Network, &net.AddrError{Addr: address,
-				Err: `want an IPv4 address to bind to, "192.0.2.1" for instance, without a port, or ""`})
-		}
+// check reads what is the networks' own in a Config.
+func (f *family) check(network string, cfg *transport.Config) (Options, error) {
+	if source := cfg.Source; source.IsValid() && !f.has(source) {
+		return Options{}, openError(network, &net.AddrError{Addr: source.String(),
+			Err: fmt.Sprintf("Config.Source is not an %s address", f.name)})
+	} else if source.Zone() != "" {
+		return Options{}, openError(network, &net.AddrError{Addr: source.String(),
+			Err: "Config.Source has a zone: want the interface in Config.Interface"})
 	}
-	if cfg.Source.IsValid() && !cfg.Source.Is4() {
-		return nil, openError(spec.Network, &net.AddrError{Addr: cfg.Source.String(),
-			Err: "Config.Source is not an IPv4 address"})
+	switch o := cfg.Options.(type) {
+	case nil:
+		return Options{}, nil
+	case Options:
+		return o, nil
+	default:
+		return Options{}, openError(network, fmt.Errorf("Config.Options is a %T: want icmp.Options", o))
 	}
-	s, err := sock.Open(spec, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if err = set(s); err == nil {
-		err = s.Bind(&unix.SockaddrInet4{Addr: local.As4()})
-	}
-	if err == nil {
-		err = s.Start(cfg)
-	}
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
 }
 
 func openError(network string, err error) error {
 	return &net.OpError{Op: "open", Net: network, Err: err}
-}
-
-// optionsError is about Options that the network does not know.
-func optionsError(network string, options any, want string) error {
-	return openError(network, fmt.Errorf("Config.Options is a %T: want %s", options, want))
-}
-
-// peerAddr is the peer of a message for an error, nil if it has none.
-func peerAddr(m *transport.Message) net.Addr {
-	if !m.Peer.Addr().IsValid() {
-		return nil
-	}
-	return &net.IPAddr{IP: m.Peer.Addr().AsSlice()}
 }

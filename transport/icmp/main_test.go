@@ -2,9 +2,12 @@ package icmp_test
 
 import (
 	"encoding/binary"
+	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +21,10 @@ func TestMain(m *testing.M) { os.Exit(netlab.Main(m)) }
 
 // ICMP types, and the length of an echo request's header and of IPv4's.
 const (
-	reply, request = 0, 8
-	icmpHeader     = 8
-	ipv4Header     = 20
+	reply, request   = 0, 8
+	reply6, request6 = 129, 128
+	icmpHeader       = 8
+	ipv4Header       = 20
 )
 
 // watchdog is how long a test waits for what must come, in milliseconds.
@@ -40,6 +44,14 @@ func lab(t *testing.T) *netlab.Namespace {
 	return ns
 }
 
+// addOther gives the loopback interface the second IPv6 address.
+func addOther(t *testing.T) {
+	t.Helper()
+	if err := lab(t).AddAddr("lo", netip.PrefixFrom(raw6.other, 128)); err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Fatal(err)
+	}
+}
+
 // silenceKernel keeps the kernel from answering echo requests.
 func silenceKernel(t *testing.T) {
 	t.Helper()
@@ -54,7 +66,7 @@ func silenceKernel(t *testing.T) {
 func open(t *testing.T, network, address string, cfg *transport.Config) transport.Transport {
 	t.Helper()
 	ns := lab(t)
-	if network == "udp4:icmp" {
+	if strings.HasPrefix(network, "udp") {
 		if err := ns.SetPingGroups(0, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -186,4 +198,24 @@ func ifindex(t *testing.T, name string) int {
 		t.Fatal(err)
 	}
 	return i.Index
+}
+
+// linkLocal is the IPv6 link-local address of an interface.
+func linkLocal(t *testing.T, name string) netip.Addr {
+	t.Helper()
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addrs, err := i.Addrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().IsLinkLocalUnicast() {
+			return prefix.Addr()
+		}
+	}
+	t.Fatalf("interface %s has no link-local address among %v", name, addrs)
+	return netip.Addr{}
 }

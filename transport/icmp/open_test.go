@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,61 +22,85 @@ import (
 	"iomux/transport/netlab"
 )
 
-var networks = []string{"ip4:icmp", "udp4:icmp"}
-
 func TestNetworksAreRegistered(t *testing.T) {
-	for _, network := range networks {
-		if !slices.Contains(transport.Networks(), network) {
-			t.Errorf("%s is not among %q", network, transport.Networks())
+	for _, n := range networks {
+		if !slices.Contains(transport.Networks(), n.name) {
+			t.Errorf("%s is not among %q", n.name, transport.Networks())
 		}
 	}
 	_, err := transport.Open("ip4:igmp", "", nil)
-	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ip4:icmp, udp4:icmp") {
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "ip4:icmp, ip6:ipv6-icmp, udp4:icmp, udp6:ipv6-icmp") {
 		t.Errorf("an unknown network is %v, want fs.ErrNotExist with a list of the known", err)
 	}
 }
 
 func TestDescriptorIsNonBlockingAndCloseOnExec(t *testing.T) {
-	for _, network := range networks {
-		tr := open(t, network, "", nil)
+	onAll(t, networks, func(t *testing.T, n network) {
+		tr := open(t, n.name, "", nil)
 		status, err := unix.FcntlInt(uintptr(tr.FD()), unix.F_GETFL, 0)
 		if err != nil || status&unix.O_NONBLOCK == 0 {
-			t.Errorf("%s: status flags %#x, %v, want O_NONBLOCK", network, status, err)
+			t.Errorf("status flags %#x, %v, want O_NONBLOCK", status, err)
 		}
 		flags, err := unix.FcntlInt(uintptr(tr.FD()), unix.F_GETFD, 0)
 		if err != nil || flags&unix.FD_CLOEXEC == 0 {
-			t.Errorf("%s: descriptor flags %#x, %v, want FD_CLOEXEC", network, flags, err)
+			t.Errorf("descriptor flags %#x, %v, want FD_CLOEXEC", flags, err)
 		}
 		recvNone(t, tr)
 		if tr.BatchSize() != 64 {
-			t.Errorf("%s: BatchSize() = %d, want 64", network, tr.BatchSize())
+			t.Errorf("BatchSize() = %d, want 64", tr.BatchSize())
 		}
-	}
+	})
 }
 
 func TestBoundTransportReceivesOnlyWhatIsSentToItsAddress(t *testing.T) {
-	tr := open(t, "ip4:icmp", "127.0.0.5", only(request))
-	to := netip.MustParseAddr("127.0.0.5")
-	send(t, tr, message(request, loopback, 1, 1, nil), message(request, to, 1, 2, nil))
-	got := recv(t, tr, 1)[0]
-	if got.Local != to || got.Peer.Addr() != to {
-		t.Errorf("received %v to %v, want from and to %v", got.Peer.Addr(), got.Local, to)
+	addOther(t)
+	onAll(t, []network{raw4, raw6}, func(t *testing.T, n network) {
+		tr := open(t, n.name, n.other.String(), only(n.request))
+		send(t, tr, message(n.request, n.loopback, 1, 1, nil), message(n.request, n.other, 1, 2, nil))
+		got := recv(t, tr, 1)[0]
+		if got.Local != n.other || got.Peer.Addr() != n.other {
+			t.Errorf("received %v to %v, want from and to %v", got.Peer.Addr(), got.Local, n.other)
+		}
+		recvNone(t, tr)
+	})
+}
+
+func TestBoundToALinkLocalAddress(t *testing.T) {
+	cable(t)
+	link := linkLocal(t, "near")
+	for _, zone := range []string{"near", strconv.Itoa(ifindex(t, "near"))} {
+		for _, n := range []network{raw6, ping6} {
+			tr := open(t, n.name, link.String()+"%"+zone, n.config(nil))
+			m := message(request6, link, 1, 1, nil)
+			m.Ifindex = ifindex(t, "near")
+			send(t, tr, m)
+			got := recv(t, tr, 1)[0]
+			if got.Local != link || got.Peer.Addr() != link {
+				t.Errorf("%s: received %v to %v, want from and to %v", n.name, got.Peer, got.Local, link)
+			}
+		}
 	}
-	recvNone(t, tr)
 }
 
 func TestSourceIsForMessagesWithoutLocal(t *testing.T) {
-	for _, network := range networks {
-		source := netip.MustParseAddr("127.0.0.9")
-		tr, witness := open(t, network, "", &transport.Config{Source: source}), open(t, "ip4:icmp", "", only(request))
-		own := message(request, loopback, 1, 1, nil)
-		own.Local = netip.MustParseAddr("127.0.0.3")
-		send(t, tr, message(request, loopback, 1, 2, nil), own)
-		got := recv(t, witness, 2)
-		if got[0].Peer.Addr() != source || got[1].Peer.Addr() != own.Local {
-			t.Errorf("%s: sent from %v and %v, want %v and %v", network, got[0].Peer, got[1].Peer, source, own.Local)
+	addOther(t)
+	onAll(t, networks, func(t *testing.T, n network) {
+		tr, witness := open(t, n.name, "", &transport.Config{Source: n.other}), open(t, n.raw, "", only(n.request))
+		if n.name == ping6.name { // it has no other
+			send(t, tr, message(n.request, n.loopback, 1, 2, nil))
+			if got := recv(t, witness, 1)[0]; got.Peer.Addr() != n.other {
+				t.Errorf("sent from %v, want %v", got.Peer, n.other)
+			}
+			return
 		}
-	}
+		own := message(n.request, n.loopback, 1, 1, nil)
+		own.Local = n.loopback
+		send(t, tr, message(n.request, n.loopback, 1, 2, nil), own)
+		got := recv(t, witness, 2)
+		if got[0].Peer.Addr() != n.other || got[1].Peer.Addr() != own.Local {
+			t.Errorf("sent from %v and %v, want %v and %v", got[0].Peer, got[1].Peer, n.other, own.Local)
+		}
+	})
 }
 
 func TestConfigReachesTheSocket(t *testing.T) {
@@ -86,24 +111,24 @@ func TestConfigReachesTheSocket(t *testing.T) {
 		}
 		return v
 	}
-	for _, network := range networks {
-		tr := open(t, network, "", &transport.Config{RecvBuffer: 10_000, SendBuffer: 20_000, Batch: 1024, Queues: 1, Mark: 1<<31 + 7, Interface: "lo"})
+	onAll(t, networks, func(t *testing.T, n network) {
+		tr := open(t, n.name, "", &transport.Config{RecvBuffer: 10_000, SendBuffer: 20_000, Batch: 1024, Queues: 1, Mark: 1<<31 + 7, Interface: "lo"})
 		if got := option(tr, unix.SO_RCVBUF); got != 2*10_000 { // socket(7): the kernel doubles it
-			t.Errorf("%s: SO_RCVBUF is %d, want 20000", network, got)
+			t.Errorf("SO_RCVBUF is %d, want 20000", got)
 		}
 		if got := option(tr, unix.SO_SNDBUF); got != 2*20_000 {
-			t.Errorf("%s: SO_SNDBUF is %d, want 40000", network, got)
+			t.Errorf("SO_SNDBUF is %d, want 40000", got)
 		}
 		if got := uint32(option(tr, unix.SO_MARK)); got != 1<<31+7 {
-			t.Errorf("%s: SO_MARK is %#x, want 0x80000007", network, got)
+			t.Errorf("SO_MARK is %#x, want 0x80000007", got)
 		}
 		if got, err := unix.GetsockoptString(tr.FD(), unix.SOL_SOCKET, unix.SO_BINDTODEVICE); got != "lo" || err != nil {
-			t.Errorf("%s: SO_BINDTODEVICE is %q, %v, want lo", network, got, err)
+			t.Errorf("SO_BINDTODEVICE is %q, %v, want lo", got, err)
 		}
 		if tr.BatchSize() != 1024 {
-			t.Errorf("%s: BatchSize() = %d, want 1024", network, tr.BatchSize())
+			t.Errorf("BatchSize() = %d, want 1024", tr.BatchSize())
 		}
-	}
+	})
 }
 
 func TestBuffersPassTheLimitOfTheSystemWhereAllowed(t *testing.T) {
@@ -134,33 +159,48 @@ func TestOpenRefusesWhatItCannotHonour(t *testing.T) {
 	if err := lab(t).SetPingGroups(0, 0); err != nil {
 		t.Fatal(err)
 	}
-	both := func(address string, cfg transport.Config, want string) {
+	family := func(networks []network, address string, cfg transport.Config, want string) {
 		t.Helper()
-		refused(t, "ip4:icmp", address, cfg, want)
-		refused(t, "udp4:icmp", address, cfg, want)
+		for _, n := range networks {
+			refused(t, n.name, address, cfg, want)
+		}
 	}
+	all := func(address string, cfg transport.Config, want string) {
+		t.Helper()
+		family(networks, address, cfg, want)
+	}
+	v4, v6 := networks[:2], networks[2:]
 	for _, address := range []string{"localhost", "127.0.0.1:0", "::1", "::ffff:127.0.0.1", "fe80::1%lo", " ", "127.0.0.1/8"} {
-		both(address, transport.Config{}, "address "+address+`: want an IPv4 address to bind to, "192.0.2.1" for instance, without a port, or ""`)
+		family(v4, address, transport.Config{}, "address "+address+`: want an IPv4 address to bind to, "192.0.2.1" for instance, without a port, or ""`)
 	}
-	both("192.0.2.1", transport.Config{}, "bind: cannot assign requested address")
-	both("", transport.Config{Batch: -1}, "Config.Batch is -1: want 1 to 1024, or 0 for 64")
-	both("", transport.Config{Batch: 1025}, "Config.Batch is 1025: want 1 to 1024, or 0 for 64")
-	both("", transport.Config{RecvBuffer: -1}, "Config.RecvBuffer is -1: want bytes, or 0 for the system's default")
-	both("", transport.Config{SendBuffer: -1}, "Config.SendBuffer is -1: want bytes, or 0 for the system's default")
-	both("", transport.Config{Queues: -1}, "Config.Queues is -1: a socket has one queue, want 0 or 1")
-	both("", transport.Config{Queues: 2}, "Config.Queues is 2: a socket has one queue, want 0 or 1")
-	both("", transport.Config{Interface: "nosuch"}, "interface nosuch: setsockopt SO_BINDTODEVICE: no such device")
-	both("", transport.Config{Interface: "0123456789abcdef"}, `Config.Interface is "0123456789abcdef": an interface name has at most 15 bytes`)
-	both("", transport.Config{Source: netip.IPv6Loopback()}, "address ::1: Config.Source is not an IPv4 address")
-	both("", transport.Config{Source: netip.MustParseAddr("::ffff:127.0.0.1")}, "address ::ffff:127.0.0.1: Config.Source is not an IPv4 address")
-	both("", transport.Config{Filter: make([]bpf.RawInstruction, 1<<16+1)}, "Config.Filter has 65537 instructions: the kernel takes at most 4096")
-	both("", transport.Config{Filter: []bpf.RawInstruction{{Op: 0xffff}}}, "setsockopt SO_ATTACH_FILTER: invalid argument")
+	for _, address := range []string{"localhost", "[::1]:0", "127.0.0.1", "::ffff:127.0.0.1", " ", "::1/128"} {
+		family(v6, address, transport.Config{}, "address "+address+`: want an IPv6 address to bind to, "2001:db8::1" for instance, without a port, or ""`)
+	}
+	family(v6, "fe80::1%nosuch", transport.Config{}, "address fe80::1%nosuch: no interface is called nosuch")
+	family(v4, "192.0.2.1", transport.Config{}, "bind: cannot assign requested address")
+	family(v6, "2001:db8:7::1", transport.Config{}, "bind: cannot assign requested address")
+	all("", transport.Config{Batch: -1}, "Config.Batch is -1: want 1 to 1024, or 0 for 64")
+	all("", transport.Config{Batch: 1025}, "Config.Batch is 1025: want 1 to 1024, or 0 for 64")
+	all("", transport.Config{RecvBuffer: -1}, "Config.RecvBuffer is -1: want bytes, or 0 for the system's default")
+	all("", transport.Config{SendBuffer: -1}, "Config.SendBuffer is -1: want bytes, or 0 for the system's default")
+	all("", transport.Config{Queues: -1}, "Config.Queues is -1: a socket has one queue, want 0 or 1")
+	all("", transport.Config{Queues: 2}, "Config.Queues is 2: a socket has one queue, want 0 or 1")
+	all("", transport.Config{Interface: "nosuch"}, "interface nosuch: setsockopt SO_BINDTODEVICE: no such device")
+	all("", transport.Config{Interface: "0123456789abcdef"}, `Config.Interface is "0123456789abcdef": an interface name has at most 15 bytes`)
+	family(v4, "", transport.Config{Source: netip.IPv6Loopback()}, "address ::1: Config.Source is not an IPv4 address")
+	family(v4, "", transport.Config{Source: netip.MustParseAddr("::ffff:127.0.0.1")}, "address ::ffff:127.0.0.1: Config.Source is not an IPv4 address")
+	family(v6, "", transport.Config{Source: loopback}, "address 127.0.0.1: Config.Source is not an IPv6 address")
+	family(v6, "", transport.Config{Source: netip.MustParseAddr("::ffff:127.0.0.1")}, "address ::ffff:127.0.0.1: Config.Source is not an IPv6 address")
+	family(v6, "", transport.Config{Source: netip.MustParseAddr("fe80::1%lo")}, "address fe80::1%lo: Config.Source has a zone: want the interface in Config.Interface")
+	refused(t, ping6.name, "::1", transport.Config{Source: raw6.other}, "address 2001:db8:5::5: Config.Source of an IPv6 ping socket that is bound to another address")
+	all("", transport.Config{Filter: make([]bpf.RawInstruction, 1<<16+1)}, "Config.Filter has 65537 instructions: the kernel takes at most 4096")
+	all("", transport.Config{Filter: []bpf.RawInstruction{{Op: 0xffff}}}, "setsockopt SO_ATTACH_FILTER: invalid argument")
 
-	const want = "want icmp.Options"
-	refused(t, "ip4:icmp", "", transport.Config{Options: &icmp.Options{}}, "Config.Options is a *icmp.Options: "+want)
-	refused(t, "ip4:icmp", "", transport.Config{Options: 8}, "Config.Options is a int: "+want)
-	refused(t, "udp4:icmp", "", transport.Config{Options: icmp.Options{}},
-		"Config.Options is a icmp.Options: want nil, as a ping socket receives echo replies only")
+	all("", transport.Config{Options: &icmp.Options{}}, "Config.Options is a *icmp.Options: want icmp.Options")
+	all("", transport.Config{Options: 8}, "Config.Options is a int: want icmp.Options")
+	const types = "Options.Types: want none, as a ping socket receives echo replies only"
+	refused(t, ping4.name, "", *only(reply), types)
+	refused(t, ping6.name, "", *only(reply6), types)
 }
 
 // refused checks the error, and that no descriptor is left of the attempt.
@@ -197,8 +237,8 @@ func TestWithoutPrivileges(t *testing.T) {
 	lab(t)
 	const variable = "ICMP_TEST_UNPRIVILEGED"
 	if os.Getenv(variable) != "" {
-		for _, network := range networks {
-			_, err := transport.Open(network, "", &transport.Config{Mark: 1})
+		for _, n := range networks {
+			_, err := transport.Open(n.name, "", &transport.Config{Mark: 1})
 			if errors.Is(err, fs.ErrPermission) {
 				fmt.Println(err)
 			}
@@ -217,17 +257,23 @@ func TestWithoutPrivileges(t *testing.T) {
 	setcap := func(capability string) string {
 		return "grant it by `sudo setcap " + capability + "+ep " + program + "`, or run as root"
 	}
-	const ping = "open udp4:icmp: "
-	raw := "open ip4:icmp: socket: operation not permitted: it needs CAP_NET_RAW; " + setcap("cap_net_raw") +
-		`, or use the network "udp4:icmp" if replies are all that is wanted` + "\n"
+	raw := func(n network) string {
+		return "open " + n.raw + ": socket: operation not permitted: it needs CAP_NET_RAW; " + setcap("cap_net_raw") +
+			`, or use the network "` + n.ping + `" if replies are all that is wanted` + "\n"
+	}
+	ping := func(n network) string {
+		return "open " + n.ping + ": socket: permission denied: no group of the process is in net.ipv4.ping_group_range: " +
+			"set it by `sudo sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or use the network \"" + n.raw + "\", which needs CAP_NET_RAW instead\n"
+	}
+	mark := func(n network) string {
+		return "open " + n.ping + ": setsockopt SO_MARK: operation not permitted: it needs CAP_NET_ADMIN; " + setcap("cap_net_admin") + "\n"
+	}
 	for _, c := range []struct {
 		pings bool // whether the group of the process may open ping sockets
 		want  string
 	}{
-		{false, raw + ping + "socket: permission denied: no group of the process is in net.ipv4.ping_group_range: " +
-			"set it by `sudo sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, or use the network \"ip4:icmp\", which needs CAP_NET_RAW instead\n"},
-		{true, raw + ping + "setsockopt SO_MARK: operation not permitted: it needs CAP_NET_ADMIN; " + setcap("cap_net_admin") +
-			"\nbuffers 20000 40000\n"},
+		{false, raw(raw4) + ping(ping4) + raw(raw6) + ping(ping6)},
+		{true, raw(raw4) + mark(ping4) + raw(raw6) + mark(ping6) + "buffers 20000 40000\n"},
 	} {
 		ns, err := netlab.New() // there nobody may
 		if err != nil {
@@ -254,13 +300,24 @@ func TestWithoutPrivileges(t *testing.T) {
 }
 
 func TestInterfaceDirectsWhatIsSent(t *testing.T) {
-	peer := cable(t)
-	tr := open(t, "ip4:icmp", "", only(reply))
+	cable(t)
 	near := ifindex(t, "near")
-	send(t, tr, message(request, peer, 1, 1, nil))
-	if got := recv(t, tr, 1)[0]; got.Ifindex != near || got.Local.String() != "192.0.2.1" {
-		t.Errorf("the reply came in by %d to %v, want %d and 192.0.2.1", got.Ifindex, got.Local, near)
-	}
+	onAll(t, []network{raw4, raw6}, func(t *testing.T, n network) {
+		tr := open(t, n.name, "", only(n.reply))
+		send(t, tr, message(n.request, n.far, 1, 1, nil))
+		if got := recv(t, tr, 1)[0]; got.Ifindex != near || got.Local != n.near {
+			t.Errorf("the reply came in by %d to %v, want %d and %v", got.Ifindex, got.Local, near, n.near)
+		}
+	})
+	onAll(t, networks, func(t *testing.T, n network) {
+		tr := open(t, n.name, "", nil)
+		m := message(n.request, n.far, 1, 1, nil)
+		m.Ifindex = 1 << 20
+		if n, err := tr.Send([]transport.Message{m}); n != 0 || err == nil {
+			t.Errorf("by an interface that there is not: Send = %d, %v", n, err)
+		}
+	})
+	tr := open(t, raw4.name, "", only(reply))
 	m := message(request, netip.MustParseAddr("198.51.100.1"), 1, 1, nil) // there is no route to it
 	for _, c := range []struct {
 		ifindex, n int
@@ -273,22 +330,42 @@ func TestInterfaceDirectsWhatIsSent(t *testing.T) {
 	}
 }
 
+// A link-local address says nothing without an interface.
+func TestInterfaceOfALinkLocalPeer(t *testing.T) {
+	far := cable(t)
+	near := ifindex(t, "near")
+	var peer netip.Addr
+	if err := far.Do(func() error { peer = linkLocal(t, "far"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	onAll(t, []network{raw6, ping6}, func(t *testing.T, n network) {
+		for _, to := range []netip.Addr{peer, netip.MustParseAddr("ff02::1")} {
+			tr := open(t, n.name, "", n.config(nil))
+			m := message(request6, to, 1, 1, nil)
+			m.Ifindex = near
+			send(t, tr, m)
+			for got := recv(t, tr, 1)[0]; got.Peer.Addr() != peer; got = recv(t, tr, 1)[0] { // our own kernel answers to ff02::1 too
+			}
+		}
+	})
+}
+
 func TestAfterCloseEveryCallIsErrClosed(t *testing.T) {
-	for _, network := range networks {
-		tr := open(t, network, "", nil)
+	onAll(t, networks, func(t *testing.T, n network) {
+		tr := open(t, n.name, "", nil)
 		if err := tr.Close(); err != nil {
 			t.Fatal(err)
 		}
-		ms := []transport.Message{message(request, loopback, 1, 1, nil)}
+		ms := []transport.Message{message(n.request, n.loopback, 1, 1, nil)}
 		_, recvErr := tr.Recv(ms)
 		_, sendErr := tr.Send(ms)
 		for call, err := range map[string]error{"Recv": recvErr, "Send": sendErr, "Close": tr.Close()} {
 			if !errors.Is(err, net.ErrClosed) {
-				t.Errorf("%s: %s = %v, want net.ErrClosed", network, call, err)
+				t.Errorf("%s = %v, want net.ErrClosed", call, err)
 			}
 		}
 		if tr.FD() != -1 {
-			t.Errorf("%s: FD() = %d, want -1", network, tr.FD())
+			t.Errorf("FD() = %d, want -1", tr.FD())
 		}
-	}
+	})
 }

@@ -1,8 +1,8 @@
 package icmp
 
 import (
+	"errors"
 	"net"
-	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -22,33 +22,46 @@ var _ transport.Identifier = (*ping)(nil)
 // Identifier returns the identifier of all echo requests that the socket sends.
 func (p *ping) Identifier() uint16 { return p.identifier }
 
-// openPing opens socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP) and binds it, so
-// that the kernel chooses the identifier now and not with the first message.
-func openPing(network, address string, cfg *transport.Config) (transport.Transport, error) {
+// openPing opens socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP), or its like for
+// IPv6, and binds it, so that the kernel chooses the identifier now and not
+// with the first message.
+func (f *family) openPing(network, address string, cfg *transport.Config) (transport.Transport, error) {
 	if cfg == nil {
 		cfg = &transport.Config{}
 	}
-	if cfg.Options != nil {
-		return nil, optionsError(network, cfg.Options, "nil, as a ping socket receives echo replies only")
+	o, err := f.check(network, cfg)
+	if err != nil {
+		return nil, err
 	}
-	s, err := open(sock.Spec{
-		Network: network, Domain: unix.AF_INET, Type: unix.SOCK_DGRAM, Protocol: unix.IPPROTO_ICMP,
-		Format: &pingFormat{source: cfg.Source},
+	switch {
+	case len(o.Types) > 0:
+		return nil, openError(network, errors.New("Options.Types: want none, as a ping socket receives echo replies only"))
+	case o.Identifier != 0:
+		return nil, openError(network, errors.New("Options.Identifier: want 0, as the kernel chooses that of a ping socket"))
+	}
+	var translate sock.Format = &notToMany{format{f, cfg.Source, 0}}
+	if f == ip6 {
+		translate = &settled{format{f, cfg.Source, 0}}
+		if source := cfg.Source; source.IsValid() {
+			if address != "" && address != source.String() {
+				return nil, openError(network, &net.AddrError{Addr: source.String(),
+					Err: "Config.Source of an IPv6 ping socket that is bound to another address"})
+			}
+			address = source.String()
+		}
+	}
+	s, err := f.open(sock.Spec{
+		Network: network, Type: unix.SOCK_DGRAM, Format: translate,
 		Denied: transport.PermissionError{
 			Advice: "no group of the process is in net.ipv4.ping_group_range: set it by " +
 				"`sudo sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, " +
-				`or use the network "ip4:icmp", which needs CAP_NET_RAW instead`,
+				`or use the network "` + f.raw + `", which needs CAP_NET_RAW instead`,
 		},
 	}, address, cfg, func(s *sock.Socket) error {
-		for _, o := range [...]struct {
-			name   string
-			option int
-		}{{"IP_PKTINFO", unix.IP_PKTINFO}, {"IP_RECVTTL", unix.IP_RECVTTL}, {"IP_RECVTOS", unix.IP_RECVTOS}} {
-			if err := s.Set(o.name, unix.SOL_IP, o.option, 1); err != nil {
-				return err
-			}
+		if err := f.receive(s, f.info, f.ttl, f.tos); err != nil {
+			return err
 		}
-		return nil
+		return f.enable(s, o)
 	})
 	if err != nil {
 		return nil, err
@@ -58,24 +71,30 @@ func openPing(network, address string, cfg *transport.Config) (transport.Transpo
 		s.Close()
 		return nil, openError(network, os.NewSyscallError("getsockname", err))
 	}
-	return &ping{s, uint16(name.(*unix.SockaddrInet4).Port)}, nil
+	if v4, ok := name.(*unix.SockaddrInet4); ok {
+		return &ping{s, uint16(v4.Port)}, nil
+	}
+	return &ping{s, uint16(name.(*unix.SockaddrInet6).Port)}, nil
 }
 
-// pingFormat is for messages without their IPv4 header.
-type pingFormat struct {
-	source netip.Addr
-}
+// notToMany takes back the flag Broadcast. The kernel fills in no local address
+// for an IPv4 ping socket, so that all replies look as if sent to many; it
+// discards those that were.
+type notToMany struct{ format }
 
-// Decode takes back the flag Broadcast. The kernel fills in no local address
-// for a ping socket, so that all replies look as if sent to many; it discards
-// those that were.
-func (*pingFormat) Decode(m *transport.Message, p *sock.Packet) {
-	sock.DecodeIPv4(m, p)
+func (f *notToMany) Decode(m *transport.Message, p *sock.Packet) {
+	f.decode(m, p)
 	m.Flags &^= transport.Broadcast
 }
 
-func (f *pingFormat) Encode(m *transport.Message, p *sock.Packet) error {
-	return sock.EncodeIPv4(m, p, f.source)
-}
+// settled is for the IPv6 ping socket, on which the kernel does not look at a
+// message's source address (Linux 6.18): it sends from the one that the socket
+// is bound to.
+type settled struct{ format }
 
-func (*pingFormat) Addr(m *transport.Message) net.Addr { return peerAddr(m) }
+func (f *settled) Encode(m *transport.Message, p *sock.Packet) error {
+	if m.Local.IsValid() && m.Local != f.source {
+		return &net.AddrError{Err: "an IPv6 ping socket sends from no address but Config.Source", Addr: m.Local.String()}
+	}
+	return f.format.Encode(m, p)
+}

@@ -134,7 +134,8 @@ func TestPingRefusesAllButEchoRequests(t *testing.T) {
 
 // A ping socket says EAGAIN where a raw one says ENOBUFS.
 func TestPingFullSendBufferWouldBlockUntilWritable(t *testing.T) {
-	peer := cable(t)
+	cable(t)
+	peer := raw4.far
 	tr := open(t, "udp4:icmp", "", &transport.Config{SendBuffer: 1})
 	release := hold(t)
 	fill(t, tr, peer)
@@ -149,7 +150,8 @@ func TestPingFullSendBufferWouldBlockUntilWritable(t *testing.T) {
 
 // Without IP_RECVERR a raw socket does not say so.
 func TestPingPacketDroppedByTheQueueingDisciplineIsAnError(t *testing.T) {
-	peer := cable(t)
+	cable(t)
+	peer := raw4.far
 	tr, raw := open(t, "udp4:icmp", "", nil), open(t, "ip4:icmp", "", only(reply))
 	release := hold(t)
 	long := []transport.Message{message(request, peer, 0, 1, pattern(1000))}

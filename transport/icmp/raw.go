@@ -1,9 +1,7 @@
 package icmp
 
 import (
-	"fmt"
-	"net"
-	"net/netip"
+	"encoding/binary"
 
 	"golang.org/x/sys/unix"
 
@@ -11,32 +9,37 @@ import (
 	"iomux/transport/internal/sock"
 )
 
-// openRaw opens socket(AF_INET, SOCK_RAW, IPPROTO_ICMP). Textbooks have PF_INET
-// there, which is the same number.
-func openRaw(network, address string, cfg *transport.Config) (transport.Transport, error) {
+// openRaw opens socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) or socket(AF_INET6,
+// SOCK_RAW, IPPROTO_ICMPV6). Textbooks have PF_INET there, which is the same
+// number.
+func (f *family) openRaw(network, address string, cfg *transport.Config) (transport.Transport, error) {
 	if cfg == nil {
 		cfg = &transport.Config{}
 	}
-	var blocked uint32 // bit n is set: type n is discarded
-	switch o := cfg.Options.(type) {
-	case nil:
-	case Options:
-		blocked = block(o.Types)
-	default:
-		return nil, optionsError(network, o, "icmp.Options")
+	o, err := f.check(network, cfg)
+	if err != nil {
+		return nil, err
 	}
-	s, err := open(sock.Spec{
-		Network: network, Domain: unix.AF_INET, Type: unix.SOCK_RAW, Protocol: unix.IPPROTO_ICMP,
-		Format: &rawFormat{source: cfg.Source},
+	var translate sock.Format = &format{f, cfg.Source, 2}
+	if f == ip4 {
+		translate = &headed{format{f, cfg.Source, 2}}
+	}
+	s, err := f.open(sock.Spec{
+		Network: network, Type: unix.SOCK_RAW, Format: translate,
 		Denied: transport.PermissionError{
 			Capability: "CAP_NET_RAW",
-			Advice:     sock.Grant("CAP_NET_RAW") + `, or use the network "udp4:icmp" if replies are all that is wanted`,
+			Advice:     sock.Grant("CAP_NET_RAW") + `, or use the network "` + f.ping + `" if replies are all that is wanted`,
 		},
 	}, address, cfg, func(s *sock.Socket) error {
-		if err := s.Set("IP_PKTINFO", unix.SOL_IP, unix.IP_PKTINFO, 1); err != nil {
+		if err := f.deliver(s, o.Types); err != nil {
 			return err
 		}
-		return s.Set("ICMP_FILTER", unix.SOL_RAW, unix.ICMP_FILTER, int(int32(blocked)))
+		if f == ip6 { // without the header that would say it
+			if err := f.receive(s, f.ttl, f.tos); err != nil {
+				return err
+			}
+		}
+		return f.enable(s, o)
 	})
 	if err != nil {
 		return nil, err
@@ -44,28 +47,33 @@ func openRaw(network, address string, cfg *transport.Config) (transport.Transpor
 	return s, nil
 }
 
-// block returns the ICMP_FILTER that delivers these types.
-func block(types []uint8) uint32 {
-	if len(types) == 0 {
-		return 0
+// deliver asks for these ICMP types, or for all if there are none.
+func (f *family) deliver(s *sock.Socket, types []uint8) error {
+	if err := f.receive(s, f.info); err != nil || len(types) == 0 {
+		return err
 	}
-	var pass uint32
+	var pass [256 / 32]uint32 // bit n is set: type n is delivered
 	for _, t := range types {
-		pass |= 1 << t // nothing is left of it above 31
+		pass[t/32] |= 1 << (t % 32)
 	}
-	return ^pass
+	var block []byte // the kernel wants the opposite
+	for _, word := range pass {
+		block = binary.NativeEndian.AppendUint32(block, ^word)
+	}
+	if f == ip4 {
+		return s.SetBytes("ICMP_FILTER", unix.SOL_RAW, unix.ICMP_FILTER, block[:4])
+	}
+	return s.SetBytes("ICMP6_FILTER", unix.SOL_ICMPV6, unix.ICMPV6_FILTER, block)
 }
 
-// rawFormat is for messages with their IPv4 header when received and without
-// it when sent.
-type rawFormat struct {
-	source netip.Addr
-}
+// headed is for messages with their IPv4 header when received and without it
+// when sent.
+type headed struct{ format }
 
 // Decode reads the header (RFC 791, 3.1). A Buf that is too short for it gets
 // what there is of it, and no payload.
-func (*rawFormat) Decode(m *transport.Message, p *sock.Packet) {
-	sock.DecodeIPv4(m, p)
+func (f *headed) Decode(m *transport.Message, p *sock.Packet) {
+	f.decode(m, p)
 	header := m.Buf[:m.N]
 	if len(header) > 0 {
 		m.Off = min(int(header[0]&0x0f)*4, m.N)
@@ -75,12 +83,3 @@ func (*rawFormat) Decode(m *transport.Message, p *sock.Packet) {
 		m.TOS, m.TTL = header[1], header[8]
 	}
 }
-
-func (f *rawFormat) Encode(m *transport.Message, p *sock.Packet) error {
-	if m.N < 2 { // the kernel, which looks for type and code, would say EFAULT
-		return fmt.Errorf("an ICMP message of %d bytes has no type and code", m.N)
-	}
-	return sock.EncodeIPv4(m, p, f.source)
-}
-
-func (*rawFormat) Addr(m *transport.Message) net.Addr { return peerAddr(m) }

@@ -10,12 +10,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"iomux/transport"
 	"iomux/transport/icmp"
-	"iomux/transport/netlab"
 )
 
 func TestSendErrorIsAboutTheFirstMessageAndTheRestGoes(t *testing.T) {
@@ -99,7 +97,8 @@ func TestSendOfTwoBytesGoes(t *testing.T) {
 }
 
 func TestRawFullSendBufferWouldBlockUntilWritable(t *testing.T) {
-	peer := cable(t)
+	cable(t)
+	peer := raw4.far
 	tr := open(t, "ip4:icmp", "", &transport.Config{Options: icmp.Options{Types: []uint8{reply}}, SendBuffer: 1})
 	release := hold(t)
 	fill(t, tr, peer)
@@ -113,7 +112,8 @@ func TestRawFullSendBufferWouldBlockUntilWritable(t *testing.T) {
 }
 
 func TestRawMessageThatNeverFitsTheSendBufferIsAnError(t *testing.T) {
-	peer := cable(t)
+	cable(t)
+	peer := raw4.far
 	tr := open(t, "ip4:icmp", "", &transport.Config{Options: icmp.Options{Types: []uint8{reply}}, SendBuffer: 1})
 	long := message(request, peer, 1, 1, pattern(60_000)) // 41 fragments
 	if n, err := tr.Send([]transport.Message{long}); n != 0 || !errors.Is(err, syscall.ENOBUFS) {
@@ -141,59 +141,4 @@ func fill(t *testing.T, tr transport.Transport, peer netip.Addr) {
 		return
 	}
 	t.Fatal("the send buffer does not fill")
-}
-
-// cable connects the lab by an interface called near, whose MTU is 1500, to
-// another namespace and returns the address there.
-func cable(t *testing.T) netip.Addr {
-	t.Helper()
-	lab(t)
-	far, err := netlab.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { far.Close() })
-	if err := netlab.Veth(
-		netlab.End{Name: "near", Addrs: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}},
-		netlab.End{Name: "far", In: far, Addrs: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}},
-	); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if link, err := netlink.LinkByName("near"); err == nil {
-			netlink.LinkDel(link)
-		}
-	})
-	peer := netip.MustParseAddr("192.0.2.2")
-	tr := open(t, "ip4:icmp", "", only(reply))
-	defer tr.Close()
-	send(t, tr, message(request, peer, 1, 1, nil)) // so that the peer's hardware address is known
-	recv(t, tr, 1)
-	return peer
-}
-
-// hold keeps in the queueing discipline what is sent through near, until
-// release, which throws it away: 40 bytes leave in a second. Frames longer than
-// 160 bytes are dropped.
-func hold(t *testing.T) (release func()) {
-	t.Helper()
-	link, err := netlink.LinkByName("near")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket := &netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
-		Rate:       40,           // bytes per second
-		Buffer:     4 * 1e9 / 64, // 4 seconds' worth of tokens, in ticks of 64 ns
-		Limit:      1 << 24,      // bytes
-	}
-	if err := netlink.QdiscAdd(bucket); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		t.Helper()
-		if err := netlink.QdiscDel(bucket); err != nil {
-			t.Fatal(err)
-		}
-	}
 }

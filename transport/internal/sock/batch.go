@@ -7,8 +7,8 @@ import (
 )
 
 // controlSize is the space for control messages in bytes: enough for packet
-// information, hop limit, traffic class, time stamp and counters of IPv6, each
-// of which takes 24 to 64.
+// information, hop limit, traffic class, time stamp and extended error of IPv6,
+// which take 216 together.
 const controlSize = 256
 
 // Packet is what the kernel says about one message, apart from its bytes: the
@@ -59,12 +59,12 @@ func (b *batch) forget(n int) {
 // They run as long as the packets take, some microseconds each, and on loopback
 // a send includes the delivery: hence not RawSyscall, which would hold up the
 // Go scheduler and the garbage collector.
-func (b *batch) call(trap uintptr, fd, n int) (int, unix.Errno) {
+func (b *batch) call(trap uintptr, fd, n, flags int) (int, unix.Errno) {
 	for {
 		// O_NONBLOCK could be undone through a duplicate of the descriptor,
 		// MSG_DONTWAIT cannot. The sixth argument is the time-out of recvmmsg.
 		r, _, errno := unix.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b.headers))),
-			uintptr(n), unix.MSG_DONTWAIT, 0, 0)
+			uintptr(n), uintptr(unix.MSG_DONTWAIT|flags), 0, 0)
 		if errno != unix.EINTR {
 			return int(r), errno
 		}

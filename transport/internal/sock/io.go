@@ -11,6 +11,11 @@ import (
 	"iomux/transport"
 )
 
+// reportedTries is how often a call that failed is made again where its error
+// may be that of an earlier message, which the error queue has. Each such error
+// fails one call; one that outlasts the tries is taken for the call's own.
+const reportedTries = 3
+
 // Recv receives a batch by recvmmsg(2).
 func (s *Socket) Recv(ms []transport.Message) (int, error) {
 	s.in.Lock()
@@ -33,9 +38,19 @@ func (s *Socket) Recv(ms []transport.Message) (int, error) {
 	for i := range ms[:n] {
 		p := &b.packets[i]
 		p.nameLen, p.controlLen = int(unsafe.Sizeof(p.name)), control
-		b.prepare(i, ms[i].Buf)
+		b.prepare(i, ms[i].Buf[min(s.headroom, len(ms[i].Buf)):])
 	}
-	got, errno := b.call(unix.SYS_RECVMMSG, fd, n)
+	got, errno := b.call(unix.SYS_RECVMMSG, fd, n, 0)
+	if s.queue.asked() {
+		s.drain(fd) // afterwards, so that whose answer is there has its stamp
+		for range reportedTries {
+			if errno == 0 || errno == unix.EAGAIN || s.queue.off != nil {
+				break
+			}
+			got, errno = b.call(unix.SYS_RECVMMSG, fd, n, 0)
+			s.drain(fd)
+		}
+	}
 	b.forget(n)
 	switch errno {
 	case 0:
@@ -46,12 +61,15 @@ func (s *Socket) Recv(ms []transport.Message) (int, error) {
 	}
 	for i := range ms[:got] {
 		m, h, p := &ms[i], &b.headers[i], &b.packets[i]
-		*m = transport.Message{Buf: m.Buf, N: int(h.Len)}
+		*m = transport.Message{Buf: m.Buf, Off: min(s.headroom, len(m.Buf)), N: int(h.Len)}
 		if h.Hdr.Flags&unix.MSG_TRUNC != 0 {
 			m.Flags = transport.Truncated
 		}
 		p.nameLen, p.controlLen = int(h.Hdr.Namelen), int(h.Hdr.Controllen)
 		s.format.Decode(m, p)
+		if s.stamps.off == nil {
+			m.Time = p.time()
+		}
 	}
 	return got, nil
 }
@@ -63,12 +81,34 @@ func (s *Socket) Recv(ms []transport.Message) (int, error) {
 func (s *Socket) Send(ms []transport.Message) (int, error) {
 	s.out.Lock()
 	defer s.out.Unlock()
-	fd, b := s.FD(), &s.out.batch
+	fd := s.FD()
 	if fd < 0 {
 		return 0, net.ErrClosed
 	}
-	n := min(len(ms), len(b.headers))
-	for i := range ms[:n] {
+	ms = ms[:min(len(ms), len(s.out.headers))]
+	if s.stamps.counts.Load() {
+		return s.sendSingly(fd, ms)
+	}
+	return s.send(fd, ms)
+}
+
+// sendSingly makes a call for each message, until one does not leave.
+func (s *Socket) sendSingly(fd int, ms []transport.Message) (int, error) {
+	for i := range ms {
+		if n, err := s.send(fd, ms[i:i+1]); n == 0 {
+			if i > 0 {
+				err = nil // it will repeat
+			}
+			return i, err
+		}
+	}
+	return len(ms), nil
+}
+
+// send sends a batch by one system call.
+func (s *Socket) send(fd int, ms []transport.Message) (int, error) {
+	b, n := &s.out.batch, len(ms)
+	for i := range ms {
 		p := &b.packets[i]
 		p.nameLen, p.controlLen = 0, 0
 		if err := s.format.Encode(&ms[i], p); err != nil {
@@ -78,25 +118,47 @@ func (s *Socket) Send(ms []transport.Message) (int, error) {
 			n = i
 			break
 		}
+		s.stamps.number(&ms[i], p)
 		b.prepare(i, ms[i].Bytes())
 	}
 	if n == 0 {
 		return 0, nil
 	}
-	sent, errno := b.call(unix.SYS_SENDMMSG, fd, n)
-	if first := errno; first != 0 && slices.Contains(s.earlier, first) {
-		if sent, errno = b.call(unix.SYS_SENDMMSG, fd, n); errno != first {
-			s.pending.Store(uint32(first))
-		}
-	}
+	sent, errno := s.call(fd, n)
 	b.forget(n)
-	switch {
-	case errno == 0:
+	if errno == unix.ENOBUFS && !writable(fd) {
+		errno = unix.EAGAIN
+	}
+	if s.stamps.sent(errno) {
+		return s.sendSingly(fd, ms)
+	}
+	switch errno {
+	case 0:
 		return sent, nil
-	case errno == unix.EAGAIN, errno == unix.ENOBUFS && !writable(fd):
+	case unix.EAGAIN:
 		return 0, nil
 	}
 	return 0, opError("write", s.network, s.format.Addr(&ms[0]), os.NewSyscallError("sendmmsg", errno))
+}
+
+// call makes the system call for a batch to send, again where the error is that
+// of an earlier message. The kernel returns such an error once, so that one
+// that stays is the message's own.
+func (s *Socket) call(fd, n int) (sent int, errno unix.Errno) {
+	sent, errno = s.out.call(unix.SYS_SENDMMSG, fd, n, 0)
+	if s.queue.off == nil { // it is in the error queue
+		for range reportedTries {
+			if errno == 0 || errno == unix.EAGAIN || errno == unix.ENOBUFS {
+				break
+			}
+			sent, errno = s.out.call(unix.SYS_SENDMMSG, fd, n, 0)
+		}
+	} else if first := errno; first != 0 && slices.Contains(s.earlier, first) {
+		if sent, errno = s.out.call(unix.SYS_SENDMMSG, fd, n, 0); errno != first {
+			s.pending.Store(uint32(first))
+		}
+	}
+	return sent, errno
 }
 
 // writable tells the two meanings of ENOBUFS apart. A raw socket whose buffer

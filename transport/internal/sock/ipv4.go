@@ -15,17 +15,8 @@ import (
 // packet: Peer always, Local, Ifindex and the flag Broadcast with IP_PKTINFO
 // set, TTL with IP_RECVTTL and TOS with IP_RECVTOS (ip(7)).
 func DecodeIPv4(m *transport.Message, p *Packet) {
-	if p.nameLen >= unix.SizeofSockaddrInet4 {
-		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&p.name))
-		port := (*[2]byte)(unsafe.Pointer(&sa.Port))
-		m.Peer = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), binary.BigEndian.Uint16(port[:]))
-	}
-	for rest := p.controls()[:p.controlLen]; len(rest) >= unix.SizeofCmsghdr; {
-		h, data, next, err := unix.ParseOneSocketControlMessage(rest)
-		if err != nil {
-			return // cut off: it is the last one
-		}
-		rest = next
+	m.Peer = p.addr4()
+	for h, data := range p.each {
 		if h.Level != unix.SOL_IP {
 			continue
 		}
@@ -38,6 +29,16 @@ func DecodeIPv4(m *transport.Message, p *Packet) {
 			m.TOS = data[0]
 		}
 	}
+}
+
+// addr4 is the address of an IPv4 packet, the zero AddrPort if there is none.
+func (p *Packet) addr4() netip.AddrPort {
+	if p.nameLen < unix.SizeofSockaddrInet4 {
+		return netip.AddrPort{}
+	}
+	sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&p.name))
+	port := (*[2]byte)(unsafe.Pointer(&sa.Port))
+	return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), binary.BigEndian.Uint16(port[:]))
 }
 
 // decodePktinfo reads a struct in_pktinfo: interface, local address, address in
@@ -81,25 +82,10 @@ func EncodeIPv4(m *transport.Message, p *Packet, source netip.Addr) error {
 		}
 	}
 	if m.TTL > 0 {
-		binary.NativeEndian.PutUint32(p.append(unix.SOL_IP, unix.IP_TTL, 4), uint32(m.TTL))
+		p.appendUint32(unix.SOL_IP, unix.IP_TTL, uint32(m.TTL))
 	}
 	if m.TOS > 0 {
-		binary.NativeEndian.PutUint32(p.append(unix.SOL_IP, unix.IP_TOS, 4), uint32(m.TOS))
+		p.appendUint32(unix.SOL_IP, unix.IP_TOS, uint32(m.TOS))
 	}
 	return nil
-}
-
-// controls is the space for control messages.
-func (p *Packet) controls() []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(&p.control)), controlSize)
-}
-
-// append adds a control message and returns the space for its data.
-func (p *Packet) append(level, kind int32, size int) []byte {
-	b := p.controls()[p.controlLen:]
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
-	h.Level, h.Type = level, kind
-	h.SetLen(unix.CmsgLen(size))
-	p.controlLen += unix.CmsgSpace(size)
-	return b[unix.CmsgLen(0):unix.CmsgLen(size)]
 }

@@ -63,7 +63,8 @@ func Pair(spec Spec, cfg *transport.Config) (a, b *Socket, err error) {
 
 // adopt makes a Socket of a new descriptor, which it closes if it fails.
 func adopt(fd int, spec Spec, cfg *transport.Config) (*Socket, error) {
-	s := &Socket{network: spec.Network, format: spec.Format, bare: spec.Bare, earlier: spec.Earlier}
+	s := &Socket{network: spec.Network, domain: spec.Domain, format: spec.Format, bare: spec.Bare, headroom: spec.Headroom, earlier: spec.Earlier}
+	s.stamps.off, s.queue.off = errNoStamps, errNoReports
 	s.fd.Store(int64(fd))
 	if err := s.configure(cfg); err != nil {
 		unix.Close(fd)
@@ -135,6 +136,11 @@ func (s *Socket) setBuffer(name string, force, plain, size int) error {
 // Set sets an option of the kind int; the name is for the error.
 func (s *Socket) Set(name string, level, option, value int) error {
 	return opError("open", s.network, nil, setsockoptError(name, unix.SetsockoptInt(s.FD(), level, option, value)))
+}
+
+// SetBytes sets an option of another kind.
+func (s *Socket) SetBytes(name string, level, option int, value []byte) error {
+	return opError("open", s.network, nil, setsockoptError(name, unix.SetsockoptString(s.FD(), level, option, string(value))))
 }
 
 // Bind binds the socket to an address (bind(2)).

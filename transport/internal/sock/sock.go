@@ -19,9 +19,10 @@
 //	}
 //	return s, nil
 //
-// A Socket is a [transport.Transport]. Between Open and Start the kernel drops
-// whatever arrives, so that no packet gets round the options that are set in
-// between.
+// A Socket is a [transport.Transport]. What else it can do is switched on before
+// Start: time stamps by SetStamps, error reports by SetErrors. Between Open and
+// Start the kernel drops whatever arrives, so that no packet gets round the
+// options that are set in between.
 package sock
 
 import (
@@ -53,6 +54,9 @@ type Spec struct {
 	// Bare keeps control messages out. Where a peer may attach descriptors
 	// (SCM_RIGHTS in unix(7)) they would become ours to close.
 	Bare bool
+	// Headroom is how many bytes Recv leaves free at the beginning of each Buf,
+	// where there are so many, for Decode to fill: Off is 0 to Headroom.
+	Headroom int
 	// Earlier are the errors in which Send may find out about an earlier
 	// message, or about the connection. It leaves such an error to the next Recv
 	// and tries the message once more.
@@ -62,8 +66,8 @@ type Spec struct {
 // Format translates between what the kernel says about a packet and a Message.
 // Its methods are called by one Recv and one Send at once, and keep nothing.
 type Format interface {
-	// Decode fills m from p. Buf, N and the flag Truncated are set already, the
-	// other fields are zero.
+	// Decode fills m from p. Buf, Off, N and the flag Truncated are set already,
+	// the other fields are zero.
 	Decode(m *transport.Message, p *Packet)
 	// Encode puts the destination and the control messages for m into p, which
 	// is empty. Its error becomes the error of that message.
@@ -74,12 +78,14 @@ type Format interface {
 
 // Socket is a non-blocking datagram socket.
 type Socket struct {
-	network string
-	format  Format
-	bare    bool
-	earlier []unix.Errno
-	fd      atomic.Int64  // -1 once closed; changes under both locks
-	pending atomic.Uint32 // the Errno that Send has left to Recv, 0 if none
+	network  string
+	domain   int
+	format   Format
+	bare     bool
+	headroom int
+	earlier  []unix.Errno
+	fd       atomic.Int64  // -1 once closed; changes under both locks
+	pending  atomic.Uint32 // the Errno that Send has left to Recv, 0 if none
 
 	// Recv works on in and Send on out, so that they can run at once. Close
 	// takes both locks: the number is given back when nobody uses it any more.
@@ -87,9 +93,16 @@ type Socket struct {
 		sync.Mutex
 		batch
 	}
+	stamps stamper    // both
+	queue  errorQueue // in
 }
 
-var _ transport.Transport = (*Socket)(nil)
+var _ interface {
+	transport.Transport
+	transport.TransmitStamper
+	transport.ErrorReporter
+	transport.DropCounter
+} = (*Socket)(nil)
 
 // FD returns the descriptor, -1 after Close.
 func (s *Socket) FD() int { return int(s.fd.Load()) }
