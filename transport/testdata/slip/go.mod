@@ -1,0 +1,22 @@
+module example.org/slip
+
+go 1.26.0
+
+require (
+	golang.org/x/sys v0.49.0
+	iomux v0.0.0
+)
+
+require (
+	github.com/google/gopacket v1.1.19 // indirect
+	github.com/hashicorp/errwrap v1.0.0 // indirect
+	github.com/hashicorp/go-multierror v1.1.1 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/spf13/cobra v1.10.2 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	github.com/vishvananda/netlink v1.3.1 // indirect
+	github.com/vishvananda/netns v0.0.5 // indirect
+	golang.org/x/net v0.62.0 // indirect
+)
+
+replace iomux => ../../..
