@@ -24,7 +24,7 @@ func TestPeersSeeEveryReplyOnceAndUnaltered(t *testing.T) {
 			s := startServer(t, "--quiet", "--backend", backend)
 			capture := startCapture(t, tshark)
 
-			out := mustRun(t, exec.Command(ping, "-c", "20", "-i", "0.01", host))
+			out := mustRun(t, exec.Command(ping, "-c", "20", "-l", "20", host))
 			mustContain(t, "ping", out, "20 packets transmitted, 20 received, 0% packet loss")
 			mustNotContain(t, "ping", out, "DUP!", "wrong data byte", "duplicates", "errors")
 
