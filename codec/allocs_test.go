@@ -62,6 +62,8 @@ func TestNothingIsAllocated(t *testing.T) {
 		allocatesNothing(t, &codec.IPv6{}, test.bytes, test.bytes[:39], test.bytes[:len(test.bytes)-1])
 	}
 	allocatesNothing(t, &codec.Extensions{}, checksummed(extended), extended, extended[:3], unhex("3000 0000"))
+	allocatesNothing(t, &codec.Extensions{}, unhex("2000 0000 0004 0101 0004 0101 0004 0101 0000 0101")) // the objects before do not count
+	allocatesNothing(t, &codec.Extensions{}, tooManyObjects)
 }
 
 func TestNothingIsAllocatedForErrorsOfAppend(t *testing.T) {
@@ -78,7 +80,8 @@ func TestNothingIsAllocatedForErrorsOfAppend(t *testing.T) {
 		codec.Packet{Source: addrV4, Destination: addrV4, ID: 1 << 16}, codec.Packet{Source: addrV4, Destination: addrV4, Payload: large})
 	encodesNothing(t, &codec.IPv6{}, codec.Packet{}, codec.Packet{Source: addrV6, Destination: addrV6, FlowLabel: 1 << 20},
 		codec.Packet{Source: addrV6, Destination: addrV6, Payload: large}, codec.Packet{Source: addrV6, Destination: addrV6, ExtensionHeaders: large[:3]},
-		codec.Packet{Source: addrV6, Destination: addrV6, ExtensionHeaders: unhex("2c00 0001 00000000"), Payload: large[:3]})
+		codec.Packet{Source: addrV6, Destination: addrV6, NextHeader: 44, Protocol: 58, More: true, ExtensionHeaders: unhex("3a00 0001 00000000"), Payload: large[:3]},
+		codec.Packet{Source: addrV6, Destination: addrV6, Protocol: 60}, codec.Packet{Source: addrV6, Destination: addrV6, Protocol: 58, ID: 1})
 }
 
 func TestNothingIsAllocatedForQuotesAndReplies(t *testing.T) {
@@ -111,6 +114,8 @@ func TestNothingIsAllocatedForQuotesAndReplies(t *testing.T) {
 			ip6.Reply(b6, 64)
 			ip6.Reply(b6[:39], 64)
 			ip6.Reply(b4, 64)
+			ip4.Reply(packetsV4[4].bytes, 64)
+			ip6.Reply(chain, 64)
 		},
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {

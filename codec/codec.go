@@ -3,13 +3,19 @@
 //
 // It is for programs that answer or send packets by the hundred thousand:
 // nothing is allocated for a message, malformed ones included, and every
-// checksum is verified. The codecs parse and serialize with gopacket's layers.
+// checksum is verified wherever a whole message is decoded, unless the kernel
+// does it ([PseudoHeader]) or the sender has left it out ([Extensions]). The
+// codecs parse and serialize with gopacket's layers.
 //
+//	Codec              of
 //	EchoV4, EchoV6     Echo       ICMP echo, and nothing else: the fast way
 //	ICMPv4, ICMPv6     Message    every ICMP message that concerns a prober, errors too
-//	QuoteV4, QuoteV6   Quote      the packet that an error quotes: whose probe it was
 //	Extensions         []Object   what RFC 4884 appends to errors, MPLS labels for instance
 //	IPv4, IPv6         Packet     the packets that carry all this, where the kernel does not
+//
+// [QuoteV4] and [QuoteV6] only decode: a [Quote] is the beginning of the packet that
+// an error is about, whose probe it was. Its checksums cannot be verified, as there
+// is no whole message; that of the error covers it.
 //
 // A responder:
 //

@@ -55,7 +55,7 @@ func (c *EchoV6) Decode(src []byte, v *Echo) error {
 		return &c.decodeErr
 	}
 	if field, version := c.wrong(); field != "" {
-		c.decodeErr = noPseudoHeader(echoV6, version)
+		c.decodeErr = noPseudoHeader(echoV6, field, version)
 		return &c.decodeErr
 	}
 	if err := c.icmp.DecodeFromBytes(src, gopacket.NilDecodeFeedback); err != nil {

@@ -107,7 +107,7 @@ func TestEchoV6NeedsAddressesOrTheKernel(t *testing.T) {
 	}
 	c := codec.EchoV6{}
 	err := c.Decode(pingRequestV6, new(codec.Echo))
-	if want := "codec: ICMPv6 echo: no address of this family at byte 2: found 0, want 6: an IPv6 address in both Source and Destination, or KernelChecksum"; err.Error() != want {
+	if want := "codec: ICMPv6 echo: no address of this family at byte 2: found 0, want IP version 6 in PseudoHeader.Source, or KernelChecksum"; err.Error() != want {
 		t.Errorf(" got %v\nwant %s", err, want)
 	}
 }

@@ -15,7 +15,8 @@ var (
 	// ErrTooLong: the message, or a part of it, is longer than what carries it can
 	// be.
 	ErrTooLong = errors.New("message too long")
-	// ErrType: the message is of a type that the codec is not for.
+	// ErrType: the message is of a type that the codec, or what it is asked to do,
+	// is not for.
 	ErrType = errors.New("another type of message")
 	// ErrVersion: the message is of a version that the codec is not for.
 	ErrVersion = errors.New("another version")
@@ -25,7 +26,7 @@ var (
 	ErrLength = errors.New("impossible length")
 	// ErrAddress: an address that is needed is missing, or is of the other family.
 	ErrAddress = errors.New("no address of this family")
-	// ErrRange: a value does not fit its field. Only Append returns it.
+	// ErrRange: a value does not fit its field, or has none. Only Append returns it.
 	ErrRange = errors.New("value out of range")
 )
 
@@ -35,8 +36,12 @@ type DecodeError struct {
 	Message string // what it should have been, "ICMPv4 echo" for instance
 	Kind    error  // one of the above, but ErrRange
 	Offset  int    // where in the message, in bytes from its start
-	Found   uint32 // what is there: a length in bytes, a type, a version, a checksum
-	Want    uint32 // what would be right, or one bound of that
+	// Found is what is there: a length in bytes, a type, a version, a checksum, a
+	// number of objects or of extension headers, where a fragment ends, its offset
+	// and flags, a protocol, or of an address that is needed its IP version, 0 for
+	// none.
+	Found uint32
+	Want  uint32 // what would be right, or one bound of that
 
 	want string // Want in words, where a number alone does not say it; %s is the number
 }

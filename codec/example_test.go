@@ -98,7 +98,7 @@ func ExampleICMPv4() {
 		return
 	}
 	fmt.Printf("%s, MTU %d\n", m.Type.NameV4(m.Code), m.MTU)
-	fmt.Printf("%v to %v, identifier %d, sequence number %d, truncated: %t\n", q.Echo.Type, q.Destination, q.Echo.ID, q.Echo.Seq, q.Truncated)
+	fmt.Printf("%v to %v, identifier %d, sequence number %d, truncated: %t\n", q.Echo.Type, q.Packet.Destination, q.Echo.ID, q.Echo.Seq, q.Truncated)
 	// Output:
 	// fragmentation needed and DF set, MTU 1300
 	// echo request to 198.51.100.1, identifier 7, sequence number 42, truncated: true

@@ -24,8 +24,8 @@ const (
 	ClassInterfaceID = 3
 )
 
-// MaxObjects is how many objects an extension structure can have here. There are
-// five classes, and messages with more than four objects have not been seen.
+// MaxObjects is how many objects an extension structure can have here, so that
+// nobody makes a receiver store thousands.
 const MaxObjects = 32
 
 // Extensions is the [Codec] for extension structures (RFC 4884, 7), which
@@ -47,53 +47,70 @@ const (
 )
 
 // Decode parses src, a whole extension structure, into v, whose array is used
-// again: nothing is allocated if it has room. The objects' data are parts of
-// src. Every object is reported, in order, whatever its class.
+// again: nothing is allocated if it has room. It is cleared to its capacity, so
+// give Decode no part of an array that something else has the rest of. The
+// objects' data are parts of src. Every object is reported, in order, whatever
+// its class. A structure without objects is accepted.
 //
 // A checksum of zero means that the sender has not computed one (RFC 4884, 7),
 // and is accepted: that of the ICMP message covers the same bytes.
 //
 // The kind of the error is ErrTooShort if the structure or the header of an
-// object is cut off, ErrVersion, ErrChecksum, ErrLength if the length of an
-// object is not a multiple of 4 bytes within the structure, and ErrTooLong for
-// more than [MaxObjects]. v is then empty.
+// object is cut off, ErrTooLong for more than 65,535 bytes, ErrVersion,
+// ErrChecksum, ErrLength if the length of an object is not a multiple of 4 bytes
+// within the structure, and ErrTooLong for more than [MaxObjects]. v is then
+// empty.
 func (c *Extensions) Decode(src []byte, v *[]Object) error {
 	clear((*v)[:cap(*v)])
-	objects := (*v)[:0]
+	objects, ok := c.decode(src, (*v)[:0])
+	if !ok {
+		clear(objects)
+		*v = objects[:0] // though empty: what it has grown to is used again
+		return &c.decodeErr
+	}
 	*v = objects
+	return nil
+}
+
+// decode appends the objects of src, or sets the error.
+func (c *Extensions) decode(src []byte, objects []Object) (_ []Object, ok bool) {
 	if len(src) < extensionsHeaderLen {
 		c.decodeErr = tooShort(extensions, len(src), extensionsHeaderLen)
-		return &c.decodeErr
+		return objects, false
+	}
+	if len(src) > maxPacketLen {
+		c.decodeErr = DecodeError{Message: extensions, Kind: ErrTooLong, Offset: maxPacketLen,
+			Found: uint32(len(src)), Want: maxPacketLen, want: "at most %s"}
+		return objects, false
 	}
 	if version := src[0] >> 4; version != extensionsVersion {
 		c.decodeErr = DecodeError{Message: extensions, Kind: ErrVersion, Found: uint32(version), Want: extensionsVersion}
-		return &c.decodeErr
+		return objects, false
 	}
 	if binary.BigEndian.Uint16(src[checksumStart:]) != 0 && !verify(extensions, src, 0, &c.decodeErr) {
-		return &c.decodeErr
+		return objects, false
 	}
 	for at := extensionsHeaderLen; at < len(src); {
 		left := len(src) - at
 		if left < objectHeaderLen {
 			c.decodeErr = tooShort(extensions, len(src), at+objectHeaderLen)
-			return &c.decodeErr
+			return objects, false
 		}
 		n := int(binary.BigEndian.Uint16(src[at:]))
 		if n < objectHeaderLen || n%4 != 0 || n > left {
 			c.decodeErr = DecodeError{Message: extensions, Kind: ErrLength, Offset: at,
 				Found: uint32(n), Want: uint32(left), want: "a multiple of 4 from 4 to %s"}
-			return &c.decodeErr
+			return objects, false
 		}
 		if len(objects) == MaxObjects {
 			c.decodeErr = DecodeError{Message: extensions, Kind: ErrTooLong, Offset: at,
 				Found: MaxObjects + 1, Want: MaxObjects, want: "at most %s objects"}
-			return &c.decodeErr
+			return objects, false
 		}
 		objects = append(objects, Object{Class: src[at+2], Type: src[at+3], Data: src[at+objectHeaderLen : at+n : at+n]})
 		at += n
 	}
-	*v = objects
-	return nil
+	return objects, true
 }
 
 // Append appends the extension structure of v, with its checksum, to dst. Data
@@ -101,8 +118,8 @@ func (c *Extensions) Decode(src []byte, v *[]Object) error {
 // codec has encoded as long a structure before.
 //
 // The kind of the error is ErrLength if the length of an object's Data is not a
-// multiple of 4, and ErrTooLong for more than [MaxObjects], or more bytes than a
-// packet has.
+// multiple of 4, and ErrTooLong for more than [MaxObjects], or more than 65,535
+// bytes in all.
 func (c *Extensions) Append(dst []byte, v *[]Object) ([]byte, error) {
 	if len(*v) > MaxObjects {
 		c.appendErr = EncodeError{Message: extensions, Field: "objects", Kind: ErrTooLong, Found: int64(len(*v)), want: "at most 32"}
@@ -115,10 +132,11 @@ func (c *Extensions) Append(dst []byte, v *[]Object) ([]byte, error) {
 			c.appendErr = EncodeError{Message: extensions, Field: "Data", Kind: ErrLength, Found: int64(n), want: "a multiple of 4"}
 			return dst, &c.appendErr
 		}
-		if total += objectHeaderLen + n; total > maxPacketLen {
+		if n > maxPacketLen-objectHeaderLen-total {
 			c.appendErr = EncodeError{Message: extensions, Field: "Data", Kind: ErrTooLong, Found: int64(n), want: "at most 65535 in all"}
 			return dst, &c.appendErr
 		}
+		total += objectHeaderLen + n
 	}
 	body := append(c.body[:0], extensionsVersion<<4, 0, 0, 0)
 	for i := range *v {
@@ -127,7 +145,11 @@ func (c *Extensions) Append(dst []byte, v *[]Object) ([]byte, error) {
 		body = append(body, o.Class, o.Type)
 		body = append(body, o.Data...)
 	}
-	binary.BigEndian.PutUint16(body[checksumStart:], Checksum(body))
+	checksum := Checksum(body)
+	if checksum == 0 {
+		checksum = 0xFFFF // the other zero, as this one says that there is none
+	}
+	binary.BigEndian.PutUint16(body[checksumStart:], checksum)
 	c.body = body
 	return append(dst, body...), nil
 }

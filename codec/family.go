@@ -121,14 +121,14 @@ func (v *Message) fits(number int, f *family, e *EncodeError) bool {
 	if number < 0 {
 		return fail("Type", ErrType, int64(v.Type), f.wantType)
 	}
-	field, n := "Quote", len(v.Quote)
+	field, n := "Quote", int64(len(v.Quote)) // of 64 bits, as two lengths are added up
 	switch v.Type {
 	case EchoRequest, EchoReply:
-		field, n = "Data", len(v.Data)
+		field, n = "Data", int64(len(v.Data))
 	case ExtendedEchoRequest, ExtendedEchoReply:
-		field, n = "Data", len(v.Data)
+		field, n = "Data", int64(len(v.Data))
 		if v.Type == ExtendedEchoRequest {
-			field, n = "Extensions", len(v.Extensions)
+			field, n = "Extensions", int64(len(v.Extensions))
 		}
 		if v.Seq > 0xFF {
 			return fail("Seq", ErrRange, int64(v.Seq), "at most 255")
@@ -152,19 +152,19 @@ func (v *Message) fits(number int, f *family, e *EncodeError) bool {
 			return fail("Destination", ErrAddress, int64(versionOf(v.Destination)), f.wantAddress)
 		}
 		if f.version == 6 && n > maxRedirected {
-			return fail("Quote", ErrTooLong, int64(n), "at most 2032")
+			return fail("Quote", ErrTooLong, n, "at most 2032")
 		}
 	case TimestampRequest, TimestampReply:
 		n = 0
 	}
 	if f.extends(v.Type) && len(v.Extensions) > 0 {
-		if n > 0xFF*f.quoteUnit {
-			return fail("Quote", ErrTooLong, int64(n), f.wantQuote)
+		if n > 0xFF*int64(f.quoteUnit) {
+			return fail("Quote", ErrTooLong, n, f.wantQuote)
 		}
-		field, n = "Extensions", v.quoteLen(f)+len(v.Extensions)
+		field, n = "Extensions", int64(v.quoteLen(f))+int64(len(v.Extensions))
 	}
-	if n > f.maxLen-headerLen {
-		return fail(field, ErrTooLong, int64(n), f.wantLen)
+	if n > int64(f.maxLen-headerLen) {
+		return fail(field, ErrTooLong, n, f.wantLen)
 	}
 	return true
 }

@@ -125,7 +125,7 @@ func FuzzICMPv6(f *testing.F) {
 		if decodes(t, src, &m, c.Decode) && slowChecksumV6(localV6, localV6, src) != 0 {
 			t.Fatal("bad checksum accepted")
 		}
-		if len(src) >= 4 && decodes(t, checksummedV6(src), &m, c.Decode) && len(m.Quote) <= 2040 {
+		if len(src) >= 4 && decodes(t, checksummedV6(src), &m, c.Decode) {
 			roundTrips(t, &c, m, same)
 		}
 	})
@@ -169,8 +169,8 @@ func FuzzIP(f *testing.F) {
 		}
 		for _, src := range [][]byte{src, fixed} {
 			if decodes(t, src, &p, v4.Decode) {
-				roundTrips(t, &v4, p, samePacket)
-				if !decodes(t, src, &q, q4.Decode) || q.Truncated || !samePacket(p, q.Packet) {
+				b := roundTrips(t, &v4, p, samePacket)
+				if !decodes(t, src[:len(b)], &q, q4.Decode) || q.Truncated || !samePacket(p, q.Packet) {
 					t.Fatalf("packet %+v, quote %+v", p, q)
 				}
 			}
@@ -179,7 +179,7 @@ func FuzzIP(f *testing.F) {
 				if !bytes.Equal(b, src[:len(b)]) {
 					t.Fatalf("% x encodes to % x", src, b)
 				}
-				if !decodes(t, src, &q, q6.Decode) || q.Truncated || !samePacket(p, q.Packet) {
+				if !decodes(t, src[:len(b)], &q, q6.Decode) || q.Truncated || !samePacket(p, q.Packet) {
 					t.Fatalf("packet %+v, quote %+v", p, q)
 				}
 			}

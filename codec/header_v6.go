@@ -111,6 +111,16 @@ func (v *Packet) skipExtensions(e *DecodeError) (fragmentAt int, ok bool) {
 	return fragmentAt, true
 }
 
+// fragmentSize returns how many bytes follow the fragment header, whose offset is
+// at byte fragmentAt of the packet, or all if it has none.
+func (v *Packet) fragmentSize(fragmentAt int) int {
+	n := len(v.ExtensionHeaders) + len(v.Payload)
+	if fragmentAt == 0 {
+		return n
+	}
+	return n - (fragmentAt - 2 + minExtensionLen - ipv6HeaderLen)
+}
+
 // atExtension tells whether v.Protocol is an extension header. Hop-by-hop options
 // are one in the first place only, and a second fragment header is none (RFC
 // 8200, 4.1).

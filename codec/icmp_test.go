@@ -231,6 +231,7 @@ func TestICMPErrorsSayWhatWouldBeRight(t *testing.T) {
 	}
 	quote := append(unhex("0b00 0000 0020 0000"), pattern(127)...)
 	option := unhex("8900 0000 00000000 00000000000000000000000000000000 00000000000000000000000000000000 0100 000000000000")
+	zeroOption := changed(option, 40, 0)
 	cutOption := append(bytes.Clone(option[:40]), 1)
 	longOption := append(bytes.Clone(option[:40]), 4, 2, 0, 0, 0, 0, 0, 0)
 	large := make([]byte, 1<<16)
@@ -250,6 +251,10 @@ func TestICMPErrorsSayWhatWouldBeRight(t *testing.T) {
 		{decode(&v6, pingRequest), codec.ErrType, "ICMPv6: another type of message at byte 0: found 8, want 1 to 4, 128, 129, 137, 160 or 161"},
 		{decode(&v6, append([]byte{1}, large...)), codec.ErrTooLong, "ICMPv6: message too long at byte 65535: found 65537, want at most 65535"},
 		{decode(&v6, checksummedV6(option)), codec.ErrLength, "ICMPv6: impossible length at byte 41: found 0, want an option of at least 8, within the message"},
+		{decode(&v6, checksummedV6(zeroOption)), codec.ErrLength, "ICMPv6: impossible length at byte 41: found 0, want an option of at least 8, within the message"},
+		{decode(&codec.ICMPv6{}, pingRequestV6), codec.ErrAddress, "ICMPv6: no address of this family at byte 2: found 0, want IP version 6 in PseudoHeader.Source, or KernelChecksum"},
+		{decode(&codec.ICMPv6{PseudoHeader: codec.PseudoHeader{Source: addrV6, Destination: addrV4}}, pingRequestV6), codec.ErrAddress,
+			"ICMPv6: no address of this family at byte 2: found 4, want IP version 6 in PseudoHeader.Destination, or KernelChecksum"},
 		{decode(&v6, checksummedV6(cutOption)), codec.ErrLength, "ICMPv6: impossible length at byte 41: found 0, want an option of at least 8, within the message"},
 		{decode(&v6, checksummedV6(longOption)), codec.ErrLength, "ICMPv6: impossible length at byte 41: found 16, want an option of at least 8, within the message"},
 
@@ -334,5 +339,20 @@ func TestICMPv6RedirectIsSearchedForItsQuote(t *testing.T) {
 		if want := append(pattern(n), make([]byte, 7)...); err != nil || len(m.Quote)%8 != 0 || !bytes.HasPrefix(want, m.Quote) {
 			t.Errorf("%d bytes: % x, %v", n, m.Quote, err)
 		}
+	}
+}
+
+// The longest quote makes the smallest packet that everybody takes.
+func TestICMPLongestQuotes(t *testing.T) {
+	v4, v6 := codec.ICMPv4{}, codec.ICMPv6{PseudoHeader: onLink}
+	m := codec.Message{Type: codec.TimeExceeded, Quote: make([]byte, codec.MaxQuoteV4)}
+	p := codec.Packet{Source: addrV4, Destination: peerV4, Payload: must[[]byte](t)(v4.Append(nil, &m))}
+	if b := must[[]byte](t)(new(codec.IPv4).Append(nil, &p)); len(b) != 576 {
+		t.Errorf("IPv4: %d bytes", len(b))
+	}
+	m.Quote = make([]byte, codec.MaxQuoteV6)
+	p = codec.Packet{Source: addrV6, Destination: peerV6, Protocol: 58, Payload: must[[]byte](t)(v6.Append(nil, &m))}
+	if b := must[[]byte](t)(new(codec.IPv6).Append(nil, &p)); len(b) != 1280 {
+		t.Errorf("IPv6: %d bytes", len(b))
 	}
 }

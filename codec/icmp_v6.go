@@ -54,7 +54,7 @@ func (c *ICMPv6) Decode(src []byte, v *Message) error {
 		return &c.decodeErr
 	}
 	if field, version := c.wrong(); field != "" {
-		c.decodeErr = noPseudoHeader(familyV6.message, version)
+		c.decodeErr = noPseudoHeader(familyV6.message, field, version)
 		return &c.decodeErr
 	}
 	if err := c.icmp.DecodeFromBytes(src, gopacket.NilDecodeFeedback); err != nil {

@@ -87,6 +87,13 @@ var packetsV6 = []struct {
 	{"a second fragment header is none", onIPv6("60000000 0000 2c01"+addressesV6, unhex("2c00 0000 00000001 3a00 0000 00000002")),
 		codec.Packet{Source: addrV6, Destination: peerV6, Protocol: 44, NextHeader: 44, TTL: 1, ID: 1, Fragment: codec.Atomic,
 			ExtensionHeaders: unhex("2c00 0000 00000001"), Payload: unhex("3a00 0000 00000002")}},
+	{"an atomic fragment with reserved bits set", onIPv6("60000000 0000 2c01"+addressesV6, append(unhex("3aff 0006 deadbeef"), pattern(9)...)),
+		codec.Packet{Source: addrV6, Destination: peerV6, Protocol: 58, NextHeader: 44, TTL: 1, ID: 0xdeadbeef, Fragment: codec.Atomic,
+			ExtensionHeaders: unhex("3aff 0006 deadbeef"), Payload: pattern(9)}},
+	{"the first fragment, a multiple of 8 with the authentication header", onIPv6("60000000 0000 3c01"+addressesV6,
+		append(unhex("2c00 010400000000 3300 0001 deadbeef 3a01 0000 00000000 00000000"), pattern(4)...)),
+		codec.Packet{Source: addrV6, Destination: peerV6, Protocol: 58, NextHeader: 60, TTL: 1, ID: 0xdeadbeef, Fragment: codec.First, More: true,
+			ExtensionHeaders: unhex("2c00 010400000000 3300 0001 deadbeef 3a01 0000 00000000 00000000"), Payload: pattern(4)}},
 	{"ESP", onIPv6("60000000 0000 3201"+addressesV6, pattern(16)),
 		codec.Packet{Source: addrV6, Destination: peerV6, Protocol: 50, NextHeader: 50, TTL: 1, Payload: pattern(16)}},
 }
@@ -189,6 +196,8 @@ func TestIPDecodeErrorsSayWhatWouldBeRight(t *testing.T) {
 		{"option without length", options("01 01 01 07"), codec.ErrLength, "IPv4: impossible length at byte 24: found 0, want an option of 2 to 1 bytes"},
 		{"fragment of odd length", onIPv4("4500 0000 0001 2000 0111 0000 c0000201 c63364ff", pattern(9)), codec.ErrLength,
 			"IPv4: impossible length at byte 6: found 9, want a fragment of a multiple of 8, as more follows"},
+		{"later fragment of odd length", onIPv4("4500 0000 0001 2001 0111 0000 c0000201 c63364ff", pattern(9)), codec.ErrLength,
+			"IPv4: impossible length at byte 6: found 9, want a fragment of a multiple of 8, as more follows"},
 		{"fragment beyond the longest packet", onIPv4("4500 0000 0001 1ffd 0111 0000 c0000201 c63364ff", pattern(4)), codec.ErrTooLong,
 			"IPv4: message too long at byte 6: found 65516, want a fragment that ends at 65535 with its header"},
 
@@ -200,6 +209,9 @@ func TestIPDecodeErrorsSayWhatWouldBeRight(t *testing.T) {
 		{"a long chain", chain(60, "3c00000000000000 3c00000000000000 3c00000000000000 3c00000000000000 3c00000000000000 3c00000000000000 3c00000000000000 3c00000000000000 3a00000000000000"),
 			codec.ErrTooLong, "IPv6: message too long at byte 104: found 9, want at most 8 extension headers"},
 		{"fragment of odd length", chain(44, "3a00 0001 00000000 01"), codec.ErrLength, "IPv6: impossible length at byte 42: found 1, want a fragment of a multiple of 8, as more follows"},
+		{"later fragment of odd length", chain(44, "3a00 0009 00000000 01"), codec.ErrLength, "IPv6: impossible length at byte 42: found 1, want a fragment of a multiple of 8, as more follows"},
+		{"fragment of a multiple of 8 behind the authentication header alone", chain(44, "3300 0001 00000000 3a01 0000 00000000 00000000 0102030405060708"), codec.ErrLength,
+			"IPv6: impossible length at byte 42: found 20, want a fragment of a multiple of 8, as more follows"},
 		{"fragment beyond the longest packet", chain(44, "3a00 fff8 00000000 0102030405060708"), codec.ErrTooLong, "IPv6: message too long at byte 42: found 65536, want a fragment that ends at 65535 with its header"},
 	} {
 		var c codec.Codec[codec.Packet] = new(codec.IPv4)
@@ -256,6 +268,7 @@ func TestIPAppendErrorsSayWhatWouldBeRight(t *testing.T) {
 		{4, func(p *codec.Packet) { p.Offset = -8 }, codec.ErrRange, "value out of range in Offset: found -8, want a multiple of 8, at most 65528"},
 		{4, func(p *codec.Packet) { p.Offset = 65536 }, codec.ErrRange, "value out of range in Offset: found 65536, want a multiple of 8, at most 65528"},
 		{4, func(p *codec.Packet) { p.More, p.Payload = true, make([]byte, 9) }, codec.ErrLength, "impossible length in Payload: found 9, want a multiple of 8 where More follows"},
+		{4, func(p *codec.Packet) { p.Offset, p.More, p.Payload = 8, true, make([]byte, 9) }, codec.ErrLength, "impossible length in Payload: found 9, want a multiple of 8 where More follows"},
 		{4, func(p *codec.Packet) { p.Payload = make([]byte, 65516) }, codec.ErrTooLong, "message too long in Payload: found 65516, want at most 65535 with the header and Offset"},
 		{4, func(p *codec.Packet) { p.Options, p.Payload = make([]byte, 1), make([]byte, 65512) }, codec.ErrTooLong, "message too long in Payload: found 65512, want at most 65535 with the header and Offset"},
 		{6, func(p *codec.Packet) { p.Source = addrV4 }, codec.ErrAddress, "no address of this family in Source: found 4, want an IPv6 address"},
@@ -266,10 +279,25 @@ func TestIPAppendErrorsSayWhatWouldBeRight(t *testing.T) {
 		{6, func(p *codec.Packet) { p.NextHeader, p.ExtensionHeaders = 60, unhex("1100000000000000") }, codec.ErrLength, "impossible length in ExtensionHeaders: found 8, want extension headers from NextHeader to Protocol"},
 		{6, func(p *codec.Packet) { p.NextHeader, p.ExtensionHeaders = 60, unhex("3a01000000000000") }, codec.ErrLength, "impossible length in ExtensionHeaders: found 8, want extension headers from NextHeader to Protocol"},
 		{6, func(p *codec.Packet) {
-			p.NextHeader, p.ExtensionHeaders, p.Payload = 44, unhex("3a00 0001 00000000"), make([]byte, 9)
-		}, codec.ErrLength, "impossible length in Payload: found 9, want a multiple of 8 where more follows"},
+			p.More, p.NextHeader, p.ExtensionHeaders, p.Payload = true, 44, unhex("3a00 0001 00000000"), make([]byte, 9)
+		}, codec.ErrLength, "impossible length in Payload: found 9, want a multiple of 8 behind the fragment header, as more follows"},
 		{6, func(p *codec.Packet) {
-			p.NextHeader, p.ExtensionHeaders, p.Payload = 44, unhex("3a00 fff8 00000000"), make([]byte, 8)
+			p.Offset, p.More, p.NextHeader, p.ExtensionHeaders, p.Payload = 8, true, 44, unhex("3a00 0009 00000000"), make([]byte, 9)
+		}, codec.ErrLength, "impossible length in Payload: found 9, want a multiple of 8 behind the fragment header, as more follows"},
+		{6, func(p *codec.Packet) {
+			p.More, p.NextHeader, p.ExtensionHeaders, p.Payload = true, 44, unhex("3300 0001 00000000 3a01 0000 00000000 00000000"), make([]byte, 8)
+		}, codec.ErrLength, "impossible length in Payload: found 8, want a multiple of 8 behind the fragment header, as more follows"},
+		{6, func(p *codec.Packet) { p.NextHeader, p.ExtensionHeaders = 60, unhex("3a00000000000000 01") }, codec.ErrLength, "impossible length in ExtensionHeaders: found 9, want extension headers from NextHeader to Protocol"},
+		{6, func(p *codec.Packet) { p.Protocol = 44 }, codec.ErrType, "another type of message in Protocol: found 44, want no extension header, as none is in ExtensionHeaders"},
+		{6, func(p *codec.Packet) { p.Protocol = 0 }, codec.ErrType, "another type of message in Protocol: found 0, want no extension header, as none is in ExtensionHeaders"},
+		{6, func(p *codec.Packet) { p.ID = 5 }, codec.ErrRange, "value out of range in ID: found 5, want what the fragment header in ExtensionHeaders says, 0 without one"},
+		{6, func(p *codec.Packet) { p.Offset = 8 }, codec.ErrRange, "value out of range in Offset: found 8, want what the fragment header in ExtensionHeaders says, 0 without one"},
+		{6, func(p *codec.Packet) { p.More = true }, codec.ErrRange, "value out of range in More: found 1, want what the fragment header in ExtensionHeaders says, 0 without one"},
+		{6, func(p *codec.Packet) { p.ID, p.NextHeader, p.ExtensionHeaders = 5, 60, unhex("3a00000000000000") }, codec.ErrRange, "value out of range in ID: found 5, want what the fragment header in ExtensionHeaders says, 0 without one"},
+		{6, func(p *codec.Packet) { p.NextHeader, p.ExtensionHeaders = 44, unhex("3a00 0001 00000000") }, codec.ErrRange, "value out of range in More: found 0, want what the fragment header in ExtensionHeaders says, 0 without one"},
+		{6, func(p *codec.Packet) { p.ExtensionHeaders = make([]byte, 65536) }, codec.ErrTooLong, "message too long in ExtensionHeaders: found 65536, want at most 65535 with Payload"},
+		{6, func(p *codec.Packet) {
+			p.Offset, p.NextHeader, p.ExtensionHeaders, p.Payload = 65528, 44, unhex("3a00 fff8 00000000"), make([]byte, 8)
 		}, codec.ErrTooLong, "message too long in Payload: found 8, want at most 65535 with the fragment's offset"},
 	} {
 		var c codec.Codec[codec.Packet] = new(codec.IPv4)
@@ -322,54 +350,6 @@ func TestIPAppendWhereFieldsOverlapDst(t *testing.T) {
 		}
 		if got, err := c.Append(array[:16], &p); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("IPv4, at %d: % x, %v, want % x", at, got, err, want)
-		}
-	}
-}
-
-// A whole packet is turned round in place, as a responder on a TUN device does.
-func TestIPReply(t *testing.T) {
-	var v4 codec.IPv4
-	var v6 codec.IPv6
-	for _, test := range packetsV4 {
-		for ttl := range 256 {
-			b := append(bytes.Clone(test.bytes), "padding"...)
-			want := test.packet
-			want.Source, want.Destination, want.TTL = want.Destination, want.Source, uint8(ttl)
-			var p codec.Packet
-			err := v4.Reply(b, uint8(ttl))
-			if err == nil {
-				err = v4.Decode(b, &p)
-			}
-			if err != nil || !samePacket(p, want) || string(b[len(test.bytes):]) != "padding" {
-				t.Errorf("%s, TTL %d: %+v, %v", test.name, ttl, p, err)
-			}
-			corrupt := bytes.Clone(test.bytes)
-			corrupt[10] ^= 1
-			if err := v4.Reply(corrupt, uint8(ttl)); err != nil || !errors.Is(v4.Decode(corrupt, &p), codec.ErrChecksum) {
-				t.Errorf("%s: a bad checksum became good", test.name)
-			}
-		}
-	}
-	for _, test := range packetsV6 {
-		b := bytes.Clone(test.bytes)
-		want := test.packet
-		want.Source, want.Destination, want.TTL = want.Destination, want.Source, 77
-		var p codec.Packet
-		err := v6.Reply(b, 77)
-		if err == nil {
-			err = v6.Decode(b, &p)
-		}
-		if err != nil || !samePacket(p, want) {
-			t.Errorf("%s: %+v, %v", test.name, p, err)
-		}
-	}
-	for _, bad := range [][]byte{nil, make([]byte, 40), unhex("4400"), append([]byte{0x44}, make([]byte, 19)...), append([]byte{0x4F}, make([]byte, 58)...)} {
-		was := bytes.Clone(bad)
-		if err := v4.Reply(bad, 64); err == nil || !bytes.Equal(bad, was) {
-			t.Errorf("IPv4: % x became % x, %v", was, bad, err)
-		}
-		if err := v6.Reply(bad, 64); err == nil || !bytes.Equal(bad, was) {
-			t.Errorf("IPv6: % x became % x, %v", was, bad, err)
 		}
 	}
 }

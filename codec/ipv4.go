@@ -42,7 +42,7 @@ func (c *IPv4) Decode(src []byte, v *Packet) error {
 	total := int(binary.BigEndian.Uint16(src[ipv4Length:]))
 	switch {
 	case total < n:
-		c.decodeErr = impossibleTotal(total, n)
+		c.decodeErr = DecodeError{Message: ipv4, Kind: ErrLength, Offset: ipv4Length, Found: uint32(total), Want: uint32(n), want: "at least %s"}
 		return &c.decodeErr
 	case total > len(src):
 		c.decodeErr = tooShort(ipv4, len(src), total)
@@ -58,13 +58,12 @@ func (c *IPv4) Decode(src []byte, v *Packet) error {
 		return &c.decodeErr
 	}
 	if at, left, ok := checkOptions(v.Options); !ok {
-		c.decodeErr = DecodeError{Message: ipv4, Kind: ErrLength, Offset: ipv4HeaderLen + at + 1,
-			Found: optionLen(v.Options[at:]), Want: uint32(left), want: "an option of 2 to %s bytes"}
+		c.decodeErr = badOption(v.Options, at, left)
 		*v = Packet{}
 		return &c.decodeErr
 	}
-	if kind := checkFragment(v, n); kind != nil {
-		c.decodeErr = badFragment(ipv4, kind, ipv4Flags, v)
+	if kind := checkFragment(v, n, len(v.Payload)); kind != nil {
+		c.decodeErr = badFragment(ipv4, kind, ipv4Flags, v, len(v.Payload))
 		*v = Packet{}
 		return &c.decodeErr
 	}
@@ -140,7 +139,7 @@ func (v *Packet) fitsV4(n int, e *EncodeError) bool {
 	if at, _, ok := checkOptions(v.Options); !ok {
 		return fail("Options", ErrLength, int(optionLen(v.Options[at:])), "an option of at least 2 bytes that ends with Options")
 	}
-	switch kind := checkFragment(v, n); kind {
+	switch kind := checkFragment(v, n, len(v.Payload)); kind {
 	case ErrTooLong:
 		return fail("Payload", kind, len(v.Payload), "at most 65535 with the header and Offset")
 	case ErrLength:
@@ -154,14 +153,19 @@ func (v *Packet) fitsV4(n int, e *EncodeError) bool {
 // the header changes with it (RFC 1624). All else stays, the payload and the
 // options too: turn an echo request in it into the reply by EchoV4.Reply.
 //
-// Nothing but the length of the header is verified, and a bad checksum stays
-// bad; Decode verifies. A packet to a broadcast or multicast address has no
+// Neither the checksum, and a bad one stays bad, nor the length of the packet is
+// verified; Decode verifies. A packet to a broadcast or multicast address has no
 // reply of this kind, since that must not be a source.
 //
-// The error is a *[DecodeError] that is valid until the next Reply, of one of the
-// first kinds of those of Decode. b is then as it was.
+// The error is a *[DecodeError] that is valid until the next Reply. Its kind is,
+// in this order, ErrVersion, ErrTooShort under 20 bytes, ErrLength and ErrTooShort
+// if the length of the header is under 20 bytes or over that of b, ErrLength for
+// options that do not fit the header, and ErrType for what must not be answered
+// like this: a fragment, which is reassembled first, and a packet with a source
+// route, whose reply goes the way back (RFC 1122, 3.2.2.6). b is then as it was.
 func (c *IPv4) Reply(b []byte, ttl uint8) error {
-	if _, ok := measureV4(b, &c.replyErr); !ok {
+	n, ok := measureV4(b, &c.replyErr)
+	if !ok || !answerableV4(b[:n], &c.replyErr) {
 		return &c.replyErr
 	}
 	swap(b[ipv4Source:ipv4Destination], b[ipv4Destination:ipv4HeaderLen])

@@ -51,11 +51,12 @@ func (c *IPv6) Decode(src []byte, v *Packet) error {
 	}
 	fragmentAt, ok := v.skipExtensions(&c.decodeErr)
 	if ok {
-		kind := checkFragment(v, 0)
+		size := v.fragmentSize(fragmentAt)
+		kind := checkFragment(v, 0, size)
 		if kind == nil {
 			return nil
 		}
-		c.decodeErr = badFragment(ipv6, kind, fragmentAt, v)
+		c.decodeErr = badFragment(ipv6, kind, fragmentAt, v, size)
 	}
 	*v = Packet{}
 	return &c.decodeErr
@@ -67,10 +68,12 @@ func (c *IPv6) Decode(src []byte, v *Packet) error {
 // room and, with ExtensionHeaders, the codec has encoded as long a packet before.
 //
 // The kind of the error is ErrAddress if v.Source or v.Destination is no IPv6
-// address, ErrRange for a FlowLabel of more than 20 bits, ErrTooLong for more
-// than 65,535 bytes of ExtensionHeaders and Payload, fragments added up, and
-// ErrLength if ExtensionHeaders is not a chain of them from NextHeader to
-// Protocol, and for a Payload that no other fragment can follow.
+// address, ErrRange for a FlowLabel of more than 20 bits and for an ID, Offset or
+// More other than in the fragment header, ErrTooLong for more than 65,535 bytes of
+// ExtensionHeaders and Payload, fragments added up, ErrType if Protocol is an
+// extension header that is not in ExtensionHeaders, and ErrLength if
+// ExtensionHeaders is not a chain of them from NextHeader to Protocol, and for a
+// Payload that no other fragment can follow.
 func (c *IPv6) Append(dst []byte, v *Packet) ([]byte, error) {
 	if !v.fitsV6(&c.appendErr) {
 		return dst, &c.appendErr
@@ -111,22 +114,36 @@ func (v *Packet) fitsV6(e *EncodeError) bool {
 		return fail("Destination", ErrAddress, int64(versionOf(v.Destination)), "an IPv6 address")
 	case v.FlowLabel > 0xFFFFF:
 		return fail("FlowLabel", ErrRange, int64(v.FlowLabel), "at most 1048575")
-	case len(v.ExtensionHeaders)+len(v.Payload) > maxPacketLen:
+	case len(v.ExtensionHeaders) > maxPacketLen:
+		return fail("ExtensionHeaders", ErrTooLong, int64(len(v.ExtensionHeaders)), "at most 65535 with Payload")
+	case len(v.Payload) > maxPacketLen-len(v.ExtensionHeaders):
 		return fail("Payload", ErrTooLong, int64(len(v.Payload)), "at most 65535 with ExtensionHeaders")
-	case len(v.ExtensionHeaders) == 0:
-		return true
 	}
-	chain := Packet{Protocol: v.NextHeader, NextHeader: v.NextHeader, Payload: v.ExtensionHeaders}
+	chain := Packet{Protocol: v.Protocol}
+	if len(v.ExtensionHeaders) > 0 {
+		chain = Packet{Protocol: v.NextHeader, Payload: v.ExtensionHeaders}
+	} else if chain.atExtension() {
+		return fail("Protocol", ErrType, int64(v.Protocol), "no extension header, as none is in ExtensionHeaders")
+	}
 	var broken DecodeError
-	if _, ok := chain.skipExtensions(&broken); !ok || len(chain.Payload) > 0 || chain.Protocol != v.Protocol {
+	fragmentAt, ok := chain.skipExtensions(&broken)
+	if !ok || len(chain.Payload) > 0 || chain.Protocol != v.Protocol {
 		return fail("ExtensionHeaders", ErrLength, int64(len(v.ExtensionHeaders)), "extension headers from NextHeader to Protocol")
 	}
-	chain.Payload = v.Payload
-	switch kind := checkFragment(&chain, 0); kind {
+	const told = "what the fragment header in ExtensionHeaders says, 0 without one"
+	switch {
+	case v.ID != chain.ID:
+		return fail("ID", ErrRange, int64(v.ID), told)
+	case v.Offset != chain.Offset:
+		return fail("Offset", ErrRange, int64(v.Offset), told)
+	case v.More != chain.More:
+		return fail("More", ErrRange, int64(bit(v.More)), told)
+	}
+	switch kind := checkFragment(v, 0, v.fragmentSize(fragmentAt)); kind {
 	case ErrTooLong:
 		return fail("Payload", kind, int64(len(v.Payload)), "at most 65535 with the fragment's offset")
 	case ErrLength:
-		return fail("Payload", kind, int64(len(v.Payload)), "a multiple of 8 where more follows")
+		return fail("Payload", kind, int64(len(v.Payload)), "a multiple of 8 behind the fragment header, as more follows")
 	}
 	return true
 }
@@ -134,16 +151,22 @@ func (v *Packet) fitsV6(e *EncodeError) bool {
 // Reply turns b, which begins with an encoded packet, round: source and
 // destination change places and the hop limit becomes hopLimit. All else stays,
 // the payload and its checksum too: turn an echo request in it into the reply by
-// EchoV6.Reply. Extension headers stay as well, which in a reply to one with a
-// routing header is not right: do not answer that.
+// EchoV6.Reply.
 //
 // Nothing is verified but that there is a header; Decode verifies. A packet to a
 // multicast address has no reply of this kind, since that must not be a source.
 //
-// The error is a *[DecodeError] that is valid until the next Reply, of kind
-// ErrVersion or ErrTooShort. b is then as it was.
+// The error is a *[DecodeError] that is valid until the next Reply. Its kind is,
+// in this order, ErrVersion, ErrTooShort under 40 bytes, and ErrType for a packet
+// with extension headers, which are not for the way back: a fragment is
+// reassembled first, a route is no route back, and an authentication header covers
+// the addresses. b is then as it was.
 func (c *IPv6) Reply(b []byte, hopLimit uint8) error {
 	if !measureV6(b, &c.replyErr) {
+		return &c.replyErr
+	}
+	if next := (&Packet{Protocol: b[ipv6NextHeader]}); next.atExtension() {
+		c.replyErr = DecodeError{Message: ipv6, Kind: ErrType, Offset: ipv6NextHeader, Found: uint32(next.Protocol), want: "no extension header"}
 		return &c.replyErr
 	}
 	swap(b[ipv6Source:ipv6Destination], b[ipv6Destination:ipv6HeaderLen])

@@ -37,7 +37,7 @@ func (n *network) exchange(name string, packet codec.Packet, typ codec.Type) (co
 		if err != nil {
 			n.t.Fatalf("%s: % x: %v", name, b, err)
 		}
-		if q, _ := decodeQuote(m.Quote); m.Type == typ && (m.Quote == nil || q.Destination == packet.Destination) {
+		if q, _ := decodeQuote(m.Quote); m.Type == typ && (m.Quote == nil || q.Packet.Destination == packet.Destination) {
 			return p, m // and not about a packet before
 		}
 	}
@@ -61,8 +61,8 @@ func echoTo(t *testing.T, to netip.Addr, data []byte) codec.Packet {
 func (n *network) checkQuote(name string, m *codec.Message, sent codec.Packet) {
 	n.t.Helper()
 	q, err := decodeQuote(m.Quote)
-	if err != nil || q.Source != sent.Source || q.Destination != sent.Destination || q.Protocol != sent.Protocol ||
-		!bytes.HasPrefix(sent.Payload, q.Payload) || len(q.Payload) < min(8, len(sent.Payload)) {
+	if err != nil || q.Packet.Source != sent.Source || q.Packet.Destination != sent.Destination || q.Packet.Protocol != sent.Protocol ||
+		!bytes.HasPrefix(sent.Payload, q.Packet.Payload) || len(q.Packet.Payload) < min(8, len(sent.Payload)) {
 		n.t.Errorf("%s: quote %+v, %v of %+v", name, q, err, sent)
 	}
 	if echo := sent.Protocol == codec.ProtocolICMPv4 || sent.Protocol == codec.ProtocolICMPv6; echo &&
@@ -147,7 +147,7 @@ func TestKernelErrorsV6(t *testing.T) {
 		{"too big", echoTo(t, serverV6, pattern(1400)), routerV6, codec.Message{Type: codec.PacketTooBig, MTU: 1300}},
 		{"hop limit", with(toServer, func(p *codec.Packet) { p.TTL = 1 }), routerV6, codec.Message{Type: codec.TimeExceeded}},
 		{"hop limit, behind extension headers", with(toServer, func(p *codec.Packet) {
-			p.TTL, p.NextHeader, p.ExtensionHeaders = 1, 0, unhex("3c00 010400000000 2c00 010400000000 3a00 0000 deadbeef")
+			p.TTL, p.ID, p.NextHeader, p.ExtensionHeaders = 1, 0xdeadbeef, 0, unhex("3c00 010400000000 2c00 010400000000 3a00 0000 deadbeef")
 		}), routerV6, codec.Message{Type: codec.TimeExceeded}},
 		{"unknown next header", codec.Packet{Source: clientV6, Destination: serverV6, Protocol: 253, TTL: 64, Payload: pattern(9)},
 			serverV6, codec.Message{Type: codec.ParameterProblem, Code: 1, Pointer: 6}},

@@ -43,13 +43,30 @@ type Message struct {
 
 	// Quote is the beginning of the packet that an error or a redirect is about,
 	// from its IP header on, for QuoteV4 or QuoteV6 to decode. It has zeros behind
-	// where Extensions follow (RFC 4884, 4), and in an ICMPv6 Redirect.
+	// where Extensions follow (RFC 4884, 4), and in an ICMPv6 Redirect. Send as much
+	// as there is up to MaxQuoteV4 or MaxQuoteV6, less what Extensions and the
+	// addresses of a redirect take; Append takes more.
 	Quote []byte
 	// Extensions is an extension structure for [Extensions] to decode, if there is
 	// one: of DestinationUnreachable, TimeExceeded, ParameterProblem (in ICMPv4
 	// only) and ExtendedEchoRequest (RFC 4884, 4; RFC 8335, 2).
+	//
+	// Routers older than RFC 4884 do not tell where a structure begins. Decode then
+	// takes all for the quote, and the structure, if there is one, is Quote[128:], in
+	// ICMPv4 and ICMPv6 alike (RFC 4884, 5.5). Since it may as well be the rest of the
+	// packet, believe in it only if Extensions.Decode does and its checksum, the two
+	// bytes from Quote[130] on, is not zero.
 	Extensions []byte
 }
+
+// How many bytes an error that is sent should quote at most, so that it fits the
+// smallest packet that everybody takes.
+const (
+	// MaxQuoteV4 is what is left of 576 bytes (RFC 1812, 4.3.2.3).
+	MaxQuoteV4 = 576 - ipv4HeaderLen - headerLen
+	// MaxQuoteV6 is what is left of the smallest MTU, 1280 bytes (RFC 4443, 2.4 (c)).
+	MaxQuoteV6 = 1280 - ipv6HeaderLen - headerLen
+)
 
 // Interface is the state of an interface as an extended echo reply tells it (RFC
 // 8335, 3).

@@ -14,7 +14,8 @@ const (
 	ProtocolICMPv6 = 58
 )
 
-// Packet is an IP packet of either version.
+// Packet is an IP packet of either version. Fields that only the other version
+// has are zero after Decode, and Append does not look at them.
 type Packet struct {
 	Source, Destination netip.Addr
 	// Protocol is what Payload is of. In IPv6 it is the first next header that is
@@ -35,16 +36,18 @@ type Packet struct {
 	// Fragment is which part of a packet this is. Decode finds it out; Append does
 	// not look at it.
 	Fragment Fragment
-	// Offset is that of Payload in the whole packet's payload, a multiple of 8
-	// bytes, and More is whether there is more to follow.
+	// Offset is where this fragment belongs, in bytes from the start of what was
+	// fragmented, a multiple of 8; More is whether there is more to follow. What was
+	// fragmented is the payload in IPv4, and in IPv6 all that follows the fragment
+	// header: in the first fragment, extension headers may stand before Payload.
 	Offset int
 	More   bool
 
 	// Options are those of IPv4, at most 40 bytes.
 	Options []byte
 	// ExtensionHeaders are those of IPv6 as they are on the wire, and NextHeader is
-	// the type of the first. Append takes ID, Offset and More of an IPv6 packet from
-	// there.
+	// the type of the first. ID, Offset and More of an IPv6 packet are what the
+	// fragment header there says, and zero without one.
 	NextHeader       uint8
 	ExtensionHeaders []byte
 
@@ -91,28 +94,28 @@ const maxPacketLen = 65535
 // bytes.
 const maxOffset = 0x1FFF * 8
 
-// checkFragment returns the kind of error of a packet with n bytes before the
-// part that is fragmented, or nil. Every fragment but the last is a multiple of 8
-// bytes long, and none reaches beyond the longest packet (RFC 791, 3.2; RFC 8200,
-// 4.5).
-func checkFragment(v *Packet, n int) error {
+// checkFragment returns the kind of error of a packet with size bytes of what is
+// fragmented, behind n bytes that count with it, or nil. Every fragment but the
+// last is a multiple of 8 bytes long, and none reaches beyond the longest packet
+// (RFC 791, 3.2; RFC 8200, 4.5).
+func checkFragment(v *Packet, n, size int) error {
 	switch {
-	case v.More && len(v.Payload)%8 != 0:
+	case v.More && size%8 != 0:
 		return ErrLength
-	case n+v.Offset+len(v.Payload) > maxPacketLen:
+	case size > maxPacketLen-n-v.Offset:
 		return ErrTooLong
 	}
 	return nil
 }
 
 // badFragment is that error, of a fragment whose offset stands at byte at.
-func badFragment(message string, kind error, at int, v *Packet) DecodeError {
+func badFragment(message string, kind error, at int, v *Packet, size int) DecodeError {
 	if kind == ErrLength {
 		return DecodeError{Message: message, Kind: kind, Offset: at,
-			Found: uint32(len(v.Payload)), Want: uint32(len(v.Payload) / 8 * 8), want: "a fragment of a multiple of 8, as more follows"}
+			Found: uint32(size), Want: uint32(size / 8 * 8), want: "a fragment of a multiple of 8, as more follows"}
 	}
 	return DecodeError{Message: message, Kind: kind, Offset: at,
-		Found: uint32(v.Offset + len(v.Payload)), Want: maxPacketLen, want: "a fragment that ends at %s with its header"}
+		Found: uint32(v.Offset + size), Want: maxPacketLen, want: "a fragment that ends at %s with its header"}
 }
 
 // swap exchanges the bytes of two addresses.

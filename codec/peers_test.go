@@ -53,12 +53,12 @@ func TestPeersSendWhatDecodes(t *testing.T) {
 		{nping("--icmp-type 11 --icmp-code 1"), is(codec.TimeExceeded, codec.ReassemblyTimeExceeded, nil)},
 		{nping("--icmp-type 12 --icmp-param-pointer 20"), is(codec.ParameterProblem, 0, func(p *codec.Packet, m *codec.Message) bool { return m.Pointer == 20 })},
 	} {
-		args := strings.Fields(test.command)
-		path, err := exec.LookPath(args[0])
-		if err != nil {
-			t.Skipf("%s is not installed (apt-get install iputils-ping fping nmap)", args[0])
-		}
 		t.Run(test.command, func(t *testing.T) {
+			args := strings.Fields(test.command)
+			path, err := exec.LookPath(args[0])
+			if err != nil {
+				t.Skipf("%s is not installed (apt-get install iputils-ping fping nmap)", args[0])
+			}
 			w := tapOn(t, ns, "lo")
 			cmd := exec.CommandContext(t.Context(), path, args[1:]...)
 			if err := ns.Do(cmd.Start); err != nil {

@@ -70,8 +70,13 @@ func versionOf(a netip.Addr) int {
 
 const wantPseudoHeader = "6: an IPv6 address in both Source and Destination, or KernelChecksum"
 
-// noPseudoHeader is the error of a message whose checksum cannot be verified.
-func noPseudoHeader(message string, version int) DecodeError {
-	return DecodeError{Message: message, Kind: ErrAddress, Offset: checksumStart,
-		Found: uint32(version), Want: 6, want: wantPseudoHeader}
+// noPseudoHeader is the error of a message whose checksum cannot be verified for
+// want of that field, which has an address of another version, or none.
+func noPseudoHeader(message, field string, version int) DecodeError {
+	e := DecodeError{Message: message, Kind: ErrAddress, Offset: checksumStart, Found: uint32(version), Want: 6}
+	e.want = "IP version %s in PseudoHeader.Source, or KernelChecksum"
+	if field == "Destination" {
+		e.want = "IP version %s in PseudoHeader.Destination, or KernelChecksum"
+	}
+	return e
 }

@@ -53,7 +53,14 @@ func TestQuoteV4(t *testing.T) {
 		{"zeros behind it", append(bytes.Clone(quotedV4), make([]byte, 44)...), true, 64, false},
 		{"options of 40 bytes", append(bytes.Clone(options), pingRequest...), true, 64, false},
 		{"options, truncated", append(bytes.Clone(options), pingRequest[:8]...), true, 8, true},
-		{"no length but the header's", changed(2, 0, 20), false, 0, false},
+		{"no length but the header's", changed(2, 0, 20), true, 64, false},
+		{"no length", changed(2, 0, 0), true, 64, false},
+		{"a length under the header's", changed(2, 0, 19), true, 64, false},
+		{"a length of 7 bytes of it", changed(2, 0, 27), true, 64, false},
+		{"a length of 8 bytes of it", changed(2, 0, 28), true, 8, false},
+		{"a length without the header", changed(2, 0, 64), true, 44, false},
+		{"a length with the header twice", changed(2, 0, 104), true, 64, true},
+		{"no length, 8 bytes of it", changed(2, 0, 0)[:28], true, 8, false},
 		{"the length in the other byte order", changed(2, 0x54, 0), true, 64, true},
 		{"TTL, TOS and checksum changed", changed(8, 1, 1, 0, 0), true, 64, false},
 		{"for another destination", changed(16, 9, 9, 9, 9), true, 64, false},
@@ -66,13 +73,16 @@ func TestQuoteV4(t *testing.T) {
 		{"ICMPv6's number of an echo request", changed(20, 128), false, 64, false},
 	} {
 		q, err := decodeQuote(test.src)
-		if err != nil || (q.Echo.Type != 0) != test.echo || len(q.Payload) != test.payload || q.Truncated != test.truncated {
+		if err != nil || (q.Echo.Type != 0) != test.echo || len(q.Packet.Payload) != test.payload || q.Truncated != test.truncated {
 			t.Errorf("%s: %+v, %v", test.name, q, err)
+		}
+		if cap(q.Packet.Payload) != len(q.Packet.Payload) || cap(q.Echo.Data) != len(q.Echo.Data) {
+			t.Errorf("%s: a part can grow into what follows", test.name)
 		}
 		if test.echo && (q.Echo.ID != 0x18d4 || q.Echo.Seq != 1 || len(q.Echo.Data) != test.payload-8) {
 			t.Errorf("%s: %+v", test.name, q.Echo)
 		}
-		if q.Source != local || q.Destination.As4() != [4]byte(test.src[16:20]) || q.TTL != test.src[8] || q.TOS != test.src[1] {
+		if q.Packet.Source != local || q.Packet.Destination.As4() != [4]byte(test.src[16:20]) || q.Packet.TTL != test.src[8] || q.Packet.TOS != test.src[1] {
 			t.Errorf("%s: %+v", test.name, q)
 		}
 	}
@@ -88,7 +98,6 @@ func TestQuoteV4(t *testing.T) {
 		{"header length 0", changed(0, 0x40), codec.ErrLength, "impossible length at byte 0: found 0, want at least 20"},
 		{"header length 4", changed(0, 0x44), codec.ErrLength, "impossible length at byte 0: found 16, want at least 20"},
 		{"header length 15, not there", changed(0, 0x4F)[:59], codec.ErrTooShort, "message too short at byte 59: found 59, want at least 60"},
-		{"shorter than its header", changed(2, 0, 19), codec.ErrLength, "impossible length at byte 2: found 19, want at least 20"},
 	} {
 		q, err := decodeQuote(test.src)
 		if !errors.Is(err, test.kind) || err.Error() != "codec: IPv4: "+test.text || !reflect.DeepEqual(q, codec.Quote{}) {
@@ -106,7 +115,7 @@ func TestQuoteV4AtItsTrueOffset(t *testing.T) {
 			src[i] = 1 // an identifier of 0x0101, for who looks there
 		}
 		src = append(src, 8, 0, 0, 0, 0xBE, 0xEF, 0, byte(words))
-		if q, err := decodeQuote(src); err != nil || q.Echo.ID != 0xBEEF || q.Echo.Seq != uint16(words) || len(q.Options) != 4*words-20 {
+		if q, err := decodeQuote(src); err != nil || q.Echo.ID != 0xBEEF || q.Echo.Seq != uint16(words) || len(q.Packet.Options) != 4*words-20 {
 			t.Errorf("header length %d: %+v, %v", words, q, err)
 		}
 	}
@@ -150,9 +159,14 @@ func TestQuoteV6(t *testing.T) {
 		{"ICMPv4 in IPv6", with(1, "", pingRequest), false, 64, false},
 		{"ICMPv4's number of an echo request", with(58, "", pingRequest), false, 64, false},
 		{"nothing next", with(59, "", nil), false, 0, false},
+		{"no length", changed(quotedV6, 4, 0, 0), true, 64, false},
+		{"a length of 7 bytes of it", changed(quotedV6, 4, 0, 7), true, 64, false},
+		{"no length, behind extension headers", changed(with(0, "3c00 000000000000 3a00 000000000000", pingRequestV6), 4, 0, 0), true, 64, false},
+		{"a length of the extension headers", changed(with(0, "3c00 000000000000 3a00 000000000000", pingRequestV6), 4, 0, 16), true, 64, false},
+		{"a length of 8 bytes of it", changed(quotedV6, 4, 0, 8), true, 8, false},
 	} {
 		q, err := decodeQuote(test.src)
-		if err != nil || (q.Echo.Type != 0) != test.echo || len(q.Payload) != test.payload || q.Truncated != test.truncated {
+		if err != nil || (q.Echo.Type != 0) != test.echo || len(q.Packet.Payload) != test.payload || q.Truncated != test.truncated {
 			t.Errorf("%s: %+v, %v", test.name, q, err)
 		}
 		if test.echo && (q.Echo.ID != 0x2bb7 || q.Echo.Seq != 1 || len(q.Echo.Data) != test.payload-8) {
@@ -166,7 +180,25 @@ func TestQuoteV6(t *testing.T) {
 		t.Errorf("IPv4: %+v, %v", q, err)
 	}
 	q, err = decodeQuote(with(0, "3a01 000000000000", nil))
-	if !errors.Is(err, codec.ErrTooShort) || q.Destination != localV6 || q.Echo.Type != 0 {
+	if !errors.Is(err, codec.ErrTooShort) || q.Packet.Destination != localV6 || q.Echo.Type != 0 {
 		t.Errorf("cut off in an extension header: %+v, %v", q, err)
+	}
+}
+
+// Routers change the length in many ways. None of them hides whose probe it was.
+func TestQuoteV4FindsTheEchoWhateverTheLength(t *testing.T) {
+	for _, size := range []int{0, 1, 12, 56, 1400} {
+		e := codec.Echo{Type: codec.EchoRequest, ID: 0xBEEF, Seq: 9, Data: pattern(size)}
+		packet := onIPv4(headerV4, must[[]byte](t)(new(codec.EchoV4).Append(nil, &e)))
+		for told := range 1 << 16 {
+			binary.BigEndian.PutUint16(packet[2:], uint16(told))
+			src := packet[:min(len(packet), codec.MaxQuoteV4)]
+			var q codec.Quote
+			err := new(codec.QuoteV4).Decode(src, &q)
+			if err != nil || q.Packet.Destination != peerV4 || q.Echo.Type != e.Type || q.Echo.ID != e.ID || q.Echo.Seq != e.Seq ||
+				!bytes.HasPrefix(e.Data, q.Echo.Data) || q.Truncated != (told > len(src)) {
+				t.Fatalf("%d bytes, told %d: %+v, %v", len(src), told, q, err)
+			}
+		}
 	}
 }

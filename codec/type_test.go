@@ -79,6 +79,10 @@ func TestTimestamp(t *testing.T) {
 	if got := codec.TimestampOf(noon); got != 43_445_678 || got.String() != "12:04:05.678" {
 		t.Errorf("%d, %v", uint32(got), got)
 	}
+	early := time.Date(2026, 11, 23, 0, 30, 0, 0, time.FixedZone("", 3600)) // on another day than in UT
+	if got := codec.TimestampOf(early); got.String() != "23:30:00.000" {
+		t.Errorf("%d, %v", uint32(got), got)
+	}
 	for _, test := range []struct {
 		t    codec.Timestamp
 		d    time.Duration
