@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -135,6 +136,62 @@ func BenchmarkPingPong(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkPingPongBare is how fast the byte can be passed at all by two
+// goroutines that do nothing but ask epoll(7), read and write: what Spin can come
+// to at the best.
+func BenchmarkPingPongBare(b *testing.B) {
+	pair := socketpair(b)
+	here, there := newBarePlayer(b, pair[0]), newBarePlayer(b, pair[1])
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for there.receive() {
+			there.send()
+		}
+		there.send()
+	}()
+	here.data[0] = 1
+	for b.Loop() {
+		here.send()
+		here.receive()
+	}
+	here.data[0] = 0
+	here.send()
+	here.receive()
+	<-ended
+}
+
+type barePlayer struct {
+	epfd, fd int
+	event    unix.EpollEvent
+	data     [1]byte
+}
+
+func newBarePlayer(b *testing.B, fd int) *barePlayer {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { unix.Close(epfd) })
+	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		b.Fatal(err)
+	}
+	return &barePlayer{epfd: epfd, fd: fd}
+}
+
+func (p *barePlayer) send() {
+	unix.RawSyscall(unix.SYS_WRITE, uintptr(p.fd), uintptr(unsafe.Pointer(&p.data[0])), 1)
+}
+
+// receive reports whether the byte is to be passed on.
+func (p *barePlayer) receive() (more bool) {
+	for ready := uintptr(0); ready == 0; {
+		ready, _, _ = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd), uintptr(unsafe.Pointer(&p.event)), 1, 0, 0, 0)
+	}
+	unix.RawSyscall(unix.SYS_READ, uintptr(p.fd), uintptr(unsafe.Pointer(&p.data[0])), 1)
+	return p.data[0] != 0
 }
 
 func watch(b *testing.B, l *loop.Loop, fd int, want mux.Interest, fn func(mux.Event)) *loop.Watch {
