@@ -66,15 +66,15 @@ func (m *Message) Bytes() []byte { return m.Buf[m.Off : m.Off+m.N] }
 // Reply turns a received message round, so that sending it answers: it goes to
 // Peer from Local. The payload and its Segment stay for the caller to edit. What
 // was true of the way here only is cleared: TTL, Time, ID and Flags; Ifindex,
-// unless the peer is link-local or a link-layer address, and cannot be reached
-// without it; and Local if it is a broadcast or multicast address, which nothing
+// unless the peer is link-local or has a link-layer address only, and cannot be
+// reached without it; and Local if it is a broadcast or multicast address, which nothing
 // can be sent from. The TOS is kept, as an echo reply should have that of its
 // request (RFC 1349, 5.1).
 func (m *Message) Reply() {
 	if m.Flags&Broadcast != 0 || m.Local.IsMulticast() || m.Local == limitedBroadcast {
 		m.Local = netip.Addr{}
 	}
-	if !m.Peer.Addr().IsLinkLocalUnicast() && m.Link.Len == 0 {
+	if m.Peer.IsValid() && !m.Peer.Addr().IsLinkLocalUnicast() {
 		m.Ifindex = 0
 	}
 	m.TTL, m.Time, m.ID, m.Flags = 0, time.Time{}, 0, 0

@@ -48,6 +48,7 @@ func TestReplyKeepsTheInterfaceOfALinkLocalPeer(t *testing.T) {
 
 func TestReplyKeepsALinkLayerAddressAndItsInterface(t *testing.T) {
 	m := received()
+	m.Peer = netip.AddrPort{}
 	m.Link = LinkAddr{Addr: [8]byte{2}, Len: 6, EtherType: 0x0800}
 	was := m.Link
 	m.Reply()
