@@ -27,9 +27,6 @@ type epollSet struct {
 	odd    bool    // with room for one event, always and the kernel take turns
 	busy   bool    // always was not empty when the wait began
 
-	ahead  uint8 // waits to come before one is tried without blocking again
-	misses uint8 // how many such tries in a row found nothing
-
 	zombies bool // the kernel may hold a file under a number that is no longer its own
 	pwait2  bool // the kernel has epoll_pwait2(2)
 	ts      kernelTimespec
@@ -172,18 +169,6 @@ func (s *epollSet) wait(timeout time.Duration) syscall.Errno {
 	}
 	if timeout == 0 || s.busy {
 		return s.poll()
-	}
-	// Under load there is something already. Then it pays to look without
-	// telling Go's scheduler of a call that may block; where that fails again
-	// and again, it is tried in fewer and fewer waits.
-	if s.ahead > 0 {
-		s.ahead--
-	} else if errno := s.poll(); errno != 0 || s.n > 0 {
-		s.misses = 0
-		return errno
-	} else {
-		s.misses = min(s.misses+1, 7)
-		s.ahead = 1<<s.misses - 1
 	}
 	var n uintptr
 	var errno syscall.Errno

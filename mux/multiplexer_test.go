@@ -379,3 +379,35 @@ func TestADescriptorOfTheMultiplexerItselfIsRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestAWaitLooksWithoutBlockingWhereThatPays(t *testing.T) {
+	eachBackend(t, func(t *testing.T, m *multiplexer) {
+		r, w := emptyPipe(t)
+		must(t, m.Add(r, Readable, 1))
+		// tries counts how many of some waits looked first.
+		tries := func(waits int, sleeps bool) (n int) {
+			for range waits {
+				if !sleeps {
+					write(t, w)
+				}
+				if m.glance.ahead == 0 {
+					n++
+				}
+				if found, err := m.Wait(make([]Event, 1), time.Nanosecond); (found == 0) != sleeps || err != nil {
+					t.Fatalf("Wait = %d, %v", found, err)
+				}
+				if !sleeps {
+					read(t, r)
+				}
+			}
+			return n
+		}
+		if n := tries(1000, true); n > 16 {
+			t.Errorf("%d of 1,000 waits that slept had looked first", n)
+		}
+		tries(128, false) // notices the load
+		if n := tries(1000, false); n != 1000 {
+			t.Errorf("%d of 1,000 waits under load looked first", n)
+		}
+	})
+}
