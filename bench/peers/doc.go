@@ -16,10 +16,10 @@
 //
 //		libev: 4.33, gcc 12.2.0 -std=gnu11 -O2 -pthread -DLIBEV -lev
 //		bare-c: epoll, gcc 12.2.0 -std=gnu11 -O2 -pthread
-//		BenchmarkChain/n=9900/active=100/loop=iomux/calls=raw-2     25  2385 cpu-ns/event  2394 ns/event   1.145 x-libev   1.137 x-libev-cpu  1.037 x-libev-p10   1.273 x-libev-p90
-//		BenchmarkChain/n=9900/active=100/loop=bare-go/calls=raw-2   25  2242 cpu-ns/event  2307 ns/event   1.066 x-libev   1.077 x-libev-cpu  0.8986 x-libev-p10  1.305 x-libev-p90
-//		BenchmarkChain/n=9900/active=100/loop=libev-2               25  2447 cpu-ns/event  2523 ns/event  0.9939 x-libev   1.012 x-libev-cpu  0.7756 x-libev-p10  1.155 x-libev-p90
-//		BenchmarkTimers/job=fire/loop=iomux-2                        9  571.8 cpu-ns/timer  570.6 ns/timer  0.9898 x-libev  0.9785 x-libev-cpu  0.8827 x-libev-p10  1.037 x-libev-p90
+//		BenchmarkChain/n=100/active=1/loop=iomux/calls=raw-2       50  2146 cpu-ns/event  2146 ns/event   1.022 x-libev   1.020 x-libev-cpu  0.9159 x-libev-p10   1.111 x-libev-p90
+//		BenchmarkChain/n=100/active=1/loop=bare-go/calls=raw-2     50  2038 cpu-ns/event  2010 ns/event  0.9791 x-libev  0.9963 x-libev-cpu  0.8726 x-libev-p10   1.147 x-libev-p90
+//		BenchmarkChain/n=100/active=1/loop=libev-2                 25  2180 cpu-ns/event  2212 ns/event   1.002 x-libev  0.9997 x-libev-cpu  0.8595 x-libev-p10   1.145 x-libev-p90
+//		BenchmarkTimers/job=stop/loop=iomux-2                       7  11.33 cpu-ns/timer  11.29 ns/timer  0.2032 x-libev  0.2044 x-libev-cpu  0.1911 x-libev-p10  0.2227 x-libev-p90
 //
 //	  - ns/event: the median round, divided by its events; cpu-ns/event: the time
 //	    on processors of the whole process, garbage collection included.
