@@ -8,4 +8,7 @@
 //
 //	go test -bench . -count 10 ./bench > new.txt
 //	benchstat -col /backend new.txt
+//
+// bench/peers, a module of its own, puts the loop beside libev and beside bare
+// loops; bench/soak runs it under load for a long time.
 package bench
