@@ -22,8 +22,8 @@ type Config struct {
 	// message is received.
 	Filter []bpf.RawInstruction
 	// RecvBuffer and SendBuffer are the kernel's buffer sizes in bytes, as
-	// SO_RCVBUF and SO_SNDBUF in socket(7); past the system's limit where the
-	// process has CAP_NET_ADMIN.
+	// SO_RCVBUF and SO_SNDBUF in socket(7); cut to the system's limit
+	// (net.core.rmem_max, wmem_max) without CAP_NET_ADMIN.
 	RecvBuffer, SendBuffer int
 	// Batch is the number of messages that one Recv or Send moves at the most.
 	Batch int

@@ -10,7 +10,11 @@ import (
 // says when it handed a message to the network device (SO_TIMESTAMPING in
 // timestamping.rst of the kernel's documentation). Where that is not asked for
 // when the transport is opened, or the kernel refuses it, the error says so, the
-// same every time. A message without a stamp never left the host.
+// same every time. After Close it is net.ErrClosed.
+//
+// Until Recv the kernel keeps stamps in the receive buffer, about 250 in one of
+// the default size, and drops the rest uncounted: call Recv after every batch or
+// two. A missing stamp does not prove that the message stayed.
 type TransmitStamper interface {
 	// TransmitStamps moves the stamps that Recv has found so far, in their
 	// order, to the beginning of dst, and returns how many. As a transport keeps
@@ -28,7 +32,8 @@ type TransmitStamp struct {
 // ErrorReporter is an optional interface of transports on which the kernel
 // queues what the network reports about messages that were sent (IP_RECVERR in
 // ip(7)). Where that is not asked for when the transport is opened, or the
-// kernel refuses it, the error says so, the same every time.
+// kernel refuses it, the error says so, the same every time. After Close it is
+// net.ErrClosed.
 type ErrorReporter interface {
 	// ErrorReports moves the reports that Recv has found so far, in their
 	// order, to the beginning of dst, and returns how many. As a transport keeps
@@ -67,6 +72,7 @@ type DropCounter interface {
 	// Dropped returns how many there were since the transport was opened,
 	// modulo 1<<32. Most were dropped because the receive buffer was full. On a
 	// raw IPv6 socket a packet with a bad checksum counts too, so that a peer
-	// can raise the number.
+	// can raise the number. While the buffer is full so do packets that a filter
+	// would have discarded: the number is an upper bound.
 	Dropped() (uint32, error)
 }

@@ -56,7 +56,9 @@ type Transport interface {
 	// again with the rest. The error is non-nil only if the count is 0, and
 	// concerns ms[0]: skip that message and go on. An asynchronous error, which
 	// an earlier message left on the socket, is not about ms[0]: Send leaves it
-	// to the next Recv, and tries ms[0] once more. The messages are unchanged.
+	// to the next Recv, and tries ms[0] once more. Such an error does not make
+	// the descriptor readable; of several only the first is kept. The messages
+	// are unchanged.
 	Send(ms []Message) (int, error)
 	// Close closes the descriptor. A second Close returns net.ErrClosed.
 	Close() error

@@ -62,22 +62,27 @@ func (f *family) has(addr netip.Addr) bool {
 	return addr.BitLen() == f.unspecified.BitLen() && !addr.Is4In6()
 }
 
-// sockaddr reads an address to bind to.
-func (f *family) sockaddr(address string) (unix.Sockaddr, error) {
-	addr := f.unspecified
-	if address != "" {
-		var err error
-		if addr, err = netip.ParseAddr(address); err != nil || !f.has(addr) {
-			return nil, &net.AddrError{Addr: address, Err: fmt.Sprintf(
-				"want an %s address to bind to, %q for instance, without a port, or \"\"", f.name, f.example)}
-		}
+// parse reads an address to bind to.
+func (f *family) parse(network, address string) (netip.Addr, error) {
+	if address == "" {
+		return f.unspecified, nil
 	}
+	addr, err := netip.ParseAddr(address)
+	if err != nil || !f.has(addr) {
+		return netip.Addr{}, openError(network, &net.AddrError{Addr: address, Err: fmt.Sprintf(
+			"want an %s address to bind to, %q for instance, without a port, or \"\"", f.name, f.example)})
+	}
+	return addr, nil
+}
+
+// sockaddr is an address for bind(2).
+func sockaddr(addr netip.Addr) (unix.Sockaddr, error) {
 	if addr.Is4() {
 		return &unix.SockaddrInet4{Addr: addr.As4()}, nil
 	}
 	scope, err := index(addr.Zone())
 	if err != nil {
-		return nil, &net.AddrError{Addr: address, Err: err.Error()}
+		return nil, &net.AddrError{Addr: addr.String(), Err: err.Error()}
 	}
 	return &unix.SockaddrInet6{Addr: addr.As16(), ZoneId: scope}, nil
 }
@@ -98,8 +103,8 @@ func index(zone string) (uint32, error) {
 }
 
 // open opens a socket, lets set adjust it, binds it and lets packets in.
-func (f *family) open(spec sock.Spec, address string, cfg *transport.Config, set func(*sock.Socket) error) (*sock.Socket, error) {
-	to, err := f.sockaddr(address)
+func (f *family) open(spec sock.Spec, addr netip.Addr, cfg *transport.Config, set func(*sock.Socket) error) (*sock.Socket, error) {
+	to, err := sockaddr(addr)
 	if err != nil {
 		return nil, openError(spec.Network, err)
 	}

@@ -37,8 +37,8 @@
 // the IP header in front of it, so that Off is 20 to 60 there. Local, Ifindex,
 // TTL and TOS (for IPv6: hop limit and traffic class) are received and, where
 // they are not zero, obeyed, but for Local on "udp6:ipv6-icmp": the kernel has
-// its source chosen by the address to bind to only, and Config.Source is that.
-// Segment is not used.
+// its source chosen by the address to bind to only, and Config.Source is that;
+// another Local is an error. Segment is not used.
 //
 // The Config is honoured but for Queues, as a socket has one queue. Source is
 // put into each message that has no Local, by IP_PKTINFO: unlike an address to
@@ -54,15 +54,22 @@
 // not contain what user space takes to notice. The wall clock, which stamps are
 // of, may be set meanwhile, so that such a time may be wrong, even negative.
 //
+// Until Recv the kernel keeps stamps in the receive buffer, where they take the
+// room of replies: about 250 in one of the default size. The rest it drops
+// uncounted, so call Recv after every batch or two. A missing stamp does not
+// prove that the message stayed.
+//
 //	ms[i].ID = number                        // before Send
 //	n, lost, err := s.TransmitStamps(stamps) // after Recv: number and Time
 //
 // Without Options.Errors no error of an earlier message is ever pending on the
 // socket, and a raw socket counts a message as sent that a queueing discipline
 // drops. With it that is an error, ENOBUFS, of Send. On "udp4:icmp" it always is
-// one, and on "udp6:ipv6-icmp" it never is: there only the missing stamp tells.
+// one, and on "udp6:ipv6-icmp" it never is: there only a missing
+// stamp hints at it.
 //
-// All of them are a [transport.DropCounter].
+// All of them are a [transport.DropCounter]. While the receive buffer is full,
+// packets that Types or the Filter would have discarded count too.
 package icmp
 
 import (

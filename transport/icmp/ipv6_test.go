@@ -65,6 +65,21 @@ func TestIPv6PingRefusesASourceThatTheKernelWouldIgnore(t *testing.T) {
 	}
 }
 
+func TestIPv6PingSendsFromWhereItIsBound(t *testing.T) {
+	for _, c := range []struct {
+		address string
+		source  netip.Addr
+	}{{"::1", netip.Addr{}}, {"0::1", ping6.loopback}, {"::", ping6.loopback}} {
+		tr := open(t, ping6.name, c.address, &transport.Config{Source: c.source})
+		m := message(request6, ping6.loopback, 0, 1, nil)
+		m.Local = ping6.loopback
+		send(t, tr, m)
+		if got := recv(t, tr, 1)[0]; got.Local != ping6.loopback {
+			t.Errorf("bound to %q: the reply went to %v, want %v", c.address, got.Local, ping6.loopback)
+		}
+	}
+}
+
 func TestIPv6FlagsWhatWasSentToMany(t *testing.T) {
 	cable(t)
 	tr := open(t, raw6.name, "", only(request6))

@@ -183,6 +183,8 @@ func TestOpenRefusesWhatItCannotHonour(t *testing.T) {
 	all("", transport.Config{Batch: 1025}, "Config.Batch is 1025: want 1 to 1024, or 0 for 64")
 	all("", transport.Config{RecvBuffer: -1}, "Config.RecvBuffer is -1: want bytes, or 0 for the system's default")
 	all("", transport.Config{SendBuffer: -1}, "Config.SendBuffer is -1: want bytes, or 0 for the system's default")
+	all("", transport.Config{RecvBuffer: 1 << 30}, "Config.RecvBuffer is 1073741824: the kernel takes at most 1073741823 bytes")
+	all("", transport.Config{SendBuffer: 1 << 30}, "Config.SendBuffer is 1073741824: the kernel takes at most 1073741823 bytes")
 	all("", transport.Config{Queues: -1}, "Config.Queues is -1: a socket has one queue, want 0 or 1")
 	all("", transport.Config{Queues: 2}, "Config.Queues is 2: a socket has one queue, want 0 or 1")
 	all("", transport.Config{Interface: "nosuch"}, "interface nosuch: setsockopt SO_BINDTODEVICE: no such device")
@@ -359,7 +361,10 @@ func TestAfterCloseEveryCallIsErrClosed(t *testing.T) {
 		ms := []transport.Message{message(n.request, n.loopback, 1, 1, nil)}
 		_, recvErr := tr.Recv(ms)
 		_, sendErr := tr.Send(ms)
-		for call, err := range map[string]error{"Recv": recvErr, "Send": sendErr, "Close": tr.Close()} {
+		_, _, stampsErr := tr.(transport.TransmitStamper).TransmitStamps(nil)
+		_, _, reportsErr := tr.(transport.ErrorReporter).ErrorReports(nil)
+		for call, err := range map[string]error{"Recv": recvErr, "Send": sendErr,
+			"TransmitStamps": stampsErr, "ErrorReports": reportsErr, "Close": tr.Close()} {
 			if !errors.Is(err, net.ErrClosed) {
 				t.Errorf("%s = %v, want net.ErrClosed", call, err)
 			}

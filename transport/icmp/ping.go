@@ -3,6 +3,7 @@ package icmp
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -39,16 +40,22 @@ func (f *family) openPing(network, address string, cfg *transport.Config) (trans
 	case o.Identifier != 0:
 		return nil, openError(network, errors.New("Options.Identifier: want 0, as the kernel chooses that of a ping socket"))
 	}
+	addr, err := f.parse(network, address)
+	if err != nil {
+		return nil, err
+	}
 	var translate sock.Format = &notToMany{format{f, cfg.Source, 0}}
 	if f == ip6 {
-		translate = &settled{format{f, cfg.Source, 0}}
 		if source := cfg.Source; source.IsValid() {
-			if address != "" && address != source.String() {
+			if addr != f.unspecified && addr.WithZone("") != source {
 				return nil, openError(network, &net.AddrError{Addr: source.String(),
 					Err: "Config.Source of an IPv6 ping socket that is bound to another address"})
 			}
-			address = source.String()
+			if addr == f.unspecified {
+				addr = source
+			}
 		}
+		translate = &settled{format{f, cfg.Source, 0}, addr.WithZone("")}
 	}
 	s, err := f.open(sock.Spec{
 		Network: network, Type: unix.SOCK_DGRAM, Format: translate,
@@ -57,7 +64,7 @@ func (f *family) openPing(network, address string, cfg *transport.Config) (trans
 				"`sudo sysctl net.ipv4.ping_group_range=\"0 2147483647\"`, " +
 				`or use the network "` + f.raw + `", which needs CAP_NET_RAW instead`,
 		},
-	}, address, cfg, func(s *sock.Socket) error {
+	}, addr, cfg, func(s *sock.Socket) error {
 		if err := f.receive(s, f.info, f.ttl, f.tos); err != nil {
 			return err
 		}
@@ -90,11 +97,14 @@ func (f *notToMany) Decode(m *transport.Message, p *sock.Packet) {
 // settled is for the IPv6 ping socket, on which the kernel does not look at a
 // message's source address (Linux 6.18): it sends from the one that the socket
 // is bound to.
-type settled struct{ format }
+type settled struct {
+	format
+	bound netip.Addr // without its zone
+}
 
 func (f *settled) Encode(m *transport.Message, p *sock.Packet) error {
-	if m.Local.IsValid() && m.Local != f.source {
-		return &net.AddrError{Err: "an IPv6 ping socket sends from no address but Config.Source", Addr: m.Local.String()}
+	if m.Local.IsValid() && m.Local != f.bound {
+		return &net.AddrError{Err: "an IPv6 ping socket sends from no address but the one it is bound to", Addr: m.Local.String()}
 	}
 	return f.format.Encode(m, p)
 }

@@ -20,6 +20,10 @@ func (f *family) openRaw(network, address string, cfg *transport.Config) (transp
 	if err != nil {
 		return nil, err
 	}
+	addr, err := f.parse(network, address)
+	if err != nil {
+		return nil, err
+	}
 	var translate sock.Format = &format{f, cfg.Source, 2}
 	if f == ip4 {
 		translate = &headed{format{f, cfg.Source, 2}}
@@ -30,7 +34,7 @@ func (f *family) openRaw(network, address string, cfg *transport.Config) (transp
 			Capability: "CAP_NET_RAW",
 			Advice:     sock.Grant("CAP_NET_RAW") + `, or use the network "` + f.ping + `" if replies are all that is wanted`,
 		},
-	}, address, cfg, func(s *sock.Socket) error {
+	}, addr, cfg, func(s *sock.Socket) error {
 		if err := f.deliver(s, o.Types); err != nil {
 			return err
 		}

@@ -20,7 +20,10 @@ func TestAfterCloseEveryCallIsErrClosed(t *testing.T) {
 	_, recvErr := s.Recv(slots(1))
 	_, sendErr := s.Send([]transport.Message{datagram(to, "x")})
 	_, emptyErr := s.Recv(nil)
-	for call, err := range map[string]error{"Recv": recvErr, "Recv of nothing": emptyErr, "Send": sendErr, "Close": s.Close()} {
+	_, _, stampsErr := s.TransmitStamps(nil)
+	_, _, reportsErr := s.ErrorReports(nil)
+	for call, err := range map[string]error{"Recv": recvErr, "Recv of nothing": emptyErr, "Send": sendErr,
+		"TransmitStamps": stampsErr, "ErrorReports": reportsErr, "Close": s.Close()} {
 		if err != net.ErrClosed {
 			t.Errorf("%s = %v, want net.ErrClosed", call, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"unsafe"
 
@@ -17,7 +18,7 @@ const (
 	maxReports = 256
 	// queueBatch is the number of entries that one call takes from the error
 	// queue, and queuePasses of calls, after which a Recv lets go of a queue
-	// that fills as fast.
+	// that fills as fast, and Recv and Send of errors that come as fast.
 	queueBatch, queuePasses = 64, 64
 	// quoteSize is what is read of a quoted message, in bytes.
 	quoteSize = 64
@@ -33,9 +34,10 @@ type errorQueue struct {
 	batch  // none if nothing is asked for
 	quotes [][quoteSize]byte
 
-	off  error // why there are no error reports, nil if there are
-	keep func(*transport.ErrorReport) bool
-	ring ring[transport.ErrorReport]
+	off    error // why there are no error reports, nil if there are
+	keep   func(*transport.ErrorReport) bool
+	latest transport.ErrorReport // for keep to see
+	ring   ring[transport.ErrorReport]
 }
 
 // asked tells whether there is anything to look for in the queue.
@@ -49,7 +51,8 @@ func (s *Socket) openQueue() {
 
 // SetErrors asks for transport.ErrorReporter, with those reports that keep
 // likes. A kernel that refuses is no error: ErrorReports says so. An error that
-// has a report is never one of Recv or Send.
+// has a report is not one of Recv or Send, except in a flood: of Send where a
+// second one of its kind follows at once, of Recv where dozens do.
 func (s *Socket) SetErrors(keep func(*transport.ErrorReport) bool) {
 	name, level, option := "IP_RECVERR", unix.SOL_IP, unix.IP_RECVERR
 	if s.domain == unix.AF_INET6 {
@@ -71,14 +74,18 @@ func (s *Socket) ErrorReports(dst []transport.ErrorReport) (n int, lost uint64, 
 	s.in.Lock()
 	defer s.in.Unlock()
 	q := &s.queue
-	if q.off != nil {
+	switch {
+	case s.FD() < 0:
+		return 0, 0, net.ErrClosed
+	case q.off != nil:
 		return 0, 0, q.off
 	}
 	return q.ring.take(dst), q.ring.lost, nil
 }
 
-// drain empties the error queue into the rings. Recv does that.
-func (s *Socket) drain(fd int) {
+// drain empties the error queue into the rings, and tells whether it found an
+// entry. Recv does that.
+func (s *Socket) drain(fd int) (found bool) {
 	q := &s.queue
 	for range queuePasses {
 		for i := range q.packets {
@@ -87,8 +94,13 @@ func (s *Socket) drain(fd int) {
 			q.prepare(i, q.quotes[i][:])
 		}
 		got, errno := q.call(unix.SYS_RECVMMSG, fd, queueBatch, unix.MSG_ERRQUEUE)
-		if errno != 0 {
-			return
+		switch errno {
+		case 0:
+			found = true
+		case unix.EAGAIN:
+			return found
+		default:
+			continue // the error of an entry that has just come
 		}
 		for i := range q.packets[:got] {
 			h, p := &q.headers[i], &q.packets[i]
@@ -96,9 +108,10 @@ func (s *Socket) drain(fd int) {
 			s.queued(p, q.quotes[i][:min(int(h.Len), quoteSize)])
 		}
 		if got < queueBatch {
-			return
+			break
 		}
 	}
+	return found
 }
 
 // queued sorts an entry of the error queue by its origin. What the kernel itself
@@ -122,7 +135,8 @@ const sizeofExtendedErr = int(unsafe.Sizeof(unix.SockExtendedErr{}))
 
 // report stores what the network says; offender is the address of who does.
 func (q *errorQueue) report(p *Packet, e *unix.SockExtendedErr, offender, quote []byte) {
-	r := transport.ErrorReport{Errno: unix.Errno(e.Errno), Type: e.Type, Code: e.Code}
+	r := &q.latest
+	*r = transport.ErrorReport{Errno: unix.Errno(e.Errno), Type: e.Type, Code: e.Code}
 	if r.Errno == unix.EMSGSIZE {
 		r.MTU = e.Info
 	}
@@ -131,11 +145,11 @@ func (q *errorQueue) report(p *Packet, e *unix.SockExtendedErr, offender, quote 
 		r.Peer = p.addr6()
 	}
 	r.SetQuote(quote)
-	if !q.keep(&r) {
+	if !q.keep(r) {
 		return
 	}
 	if to := q.ring.next(); to != nil {
-		*to = r
+		*to = *r
 	}
 }
 

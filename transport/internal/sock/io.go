@@ -11,11 +11,6 @@ import (
 	"iomux/transport"
 )
 
-// reportedTries is how often a call that failed is made again where its error
-// may be that of an earlier message, which the error queue has. Each such error
-// fails one call; one that outlasts the tries is taken for the call's own.
-const reportedTries = 3
-
 // Recv receives a batch by recvmmsg(2).
 func (s *Socket) Recv(ms []transport.Message) (int, error) {
 	s.in.Lock()
@@ -43,12 +38,15 @@ func (s *Socket) Recv(ms []transport.Message) (int, error) {
 	got, errno := b.call(unix.SYS_RECVMMSG, fd, n, 0)
 	if s.queue.asked() {
 		s.drain(fd) // afterwards, so that whose answer is there has its stamp
-		for range reportedTries {
+		for range queuePasses {
 			if errno == 0 || errno == unix.EAGAIN || s.queue.off != nil {
 				break
 			}
+			first := errno // of a message that the queue has, unless it stays
 			got, errno = b.call(unix.SYS_RECVMMSG, fd, n, 0)
-			s.drain(fd)
+			if !s.drain(fd) && errno == first {
+				break
+			}
 		}
 	}
 	b.forget(n)
@@ -143,19 +141,22 @@ func (s *Socket) send(fd int, ms []transport.Message) (int, error) {
 
 // call makes the system call for a batch to send, again where the error is that
 // of an earlier message. The kernel returns such an error once, so that one
-// that stays is the message's own.
+// that comes twice in a row is the message's own.
 func (s *Socket) call(fd, n int) (sent int, errno unix.Errno) {
 	sent, errno = s.out.call(unix.SYS_SENDMMSG, fd, n, 0)
 	if s.queue.off == nil { // it is in the error queue
-		for range reportedTries {
+		for range queuePasses {
 			if errno == 0 || errno == unix.EAGAIN || errno == unix.ENOBUFS {
 				break
 			}
-			sent, errno = s.out.call(unix.SYS_SENDMMSG, fd, n, 0)
+			first := errno
+			if sent, errno = s.out.call(unix.SYS_SENDMMSG, fd, n, 0); errno == first {
+				break
+			}
 		}
 	} else if first := errno; first != 0 && slices.Contains(s.earlier, first) {
 		if sent, errno = s.out.call(unix.SYS_SENDMMSG, fd, n, 0); errno != first {
-			s.pending.Store(uint32(first))
+			s.pending.CompareAndSwap(0, uint32(first)) // the first is the cause
 		}
 	}
 	return sent, errno

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"strings"
@@ -15,8 +16,9 @@ import (
 
 // Limits of the kernel.
 const (
-	maxBatch  = 1024 // UIO_MAXIOV: sendmmsg(2) moves no more in one call
-	maxFilter = 4096 // BPF_MAXINSNS: longer programs are EINVAL
+	maxBatch  = 1024              // UIO_MAXIOV: sendmmsg(2) moves no more in one call
+	maxFilter = 4096              // BPF_MAXINSNS: longer programs are EINVAL
+	maxBuffer = math.MaxInt32 / 2 // bytes; the kernel doubles them in an int
 )
 
 // Open creates a socket and applies what all sockets have in common: the
@@ -85,8 +87,12 @@ func check(cfg *transport.Config) error {
 		return fmt.Errorf("Config.Batch is %d: want 1 to %d, or 0 for %d", cfg.Batch, maxBatch, defaultBatch)
 	case cfg.RecvBuffer < 0:
 		return fmt.Errorf("Config.RecvBuffer is %d: want bytes, or 0 for the system's default", cfg.RecvBuffer)
+	case cfg.RecvBuffer > maxBuffer:
+		return fmt.Errorf("Config.RecvBuffer is %d: the kernel takes at most %d bytes", cfg.RecvBuffer, maxBuffer)
 	case cfg.SendBuffer < 0:
 		return fmt.Errorf("Config.SendBuffer is %d: want bytes, or 0 for the system's default", cfg.SendBuffer)
+	case cfg.SendBuffer > maxBuffer:
+		return fmt.Errorf("Config.SendBuffer is %d: the kernel takes at most %d bytes", cfg.SendBuffer, maxBuffer)
 	case cfg.Queues < 0 || cfg.Queues > 1:
 		return fmt.Errorf("Config.Queues is %d: a socket has one queue, want 0 or 1", cfg.Queues)
 	case len(cfg.Interface) >= unix.IFNAMSIZ: // the kernel would cut it off
@@ -169,7 +175,9 @@ func (s *Socket) Start(cfg *transport.Config) error {
 		if err == unix.EAGAIN {
 			break
 		}
-		if err != nil && err != unix.EINTR {
+		// With error reports it may be that of another program's message, which
+		// the error queue has as well.
+		if err != nil && err != unix.EINTR && s.queue.off != nil {
 			return opError("open", s.network, nil, os.NewSyscallError("recvfrom", err))
 		}
 	}

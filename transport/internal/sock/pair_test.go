@@ -136,6 +136,18 @@ func TestErrorOfEarlierIsLeftToRecv(t *testing.T) {
 	recv(t, a) // nothing, and no error
 }
 
+func TestFirstErrorOfEarlierIsKept(t *testing.T) {
+	earlier := unixSpec
+	earlier.Earlier = []unix.Errno{unix.ECONNRESET}
+	a, b := pair(t, earlier, nil)
+	a.pending.Store(uint32(unix.ECONNREFUSED))
+	leave(t, a, b)
+	send(t, a, packet("one"))
+	if n, err := a.Recv(slots(1)); n != 0 || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("Recv = %d, %v, want ECONNREFUSED", n, err)
+	}
+}
+
 // An error that is there again is about the message, whatever its kind.
 func TestErrorThatRepeatsIsTheMessages(t *testing.T) {
 	earlier := unixSpec

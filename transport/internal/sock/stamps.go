@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -42,7 +43,8 @@ type stamper struct {
 
 // SetStamps asks for kernel time stamps: Time of each received message, and
 // transport.TransmitStamper. Linux before 5.1 refuses, which is no error:
-// TransmitStamps says so.
+// TransmitStamps says so. Until Recv, stamps take room in the receive buffer; the
+// kernel drops what it has no room for, uncounted.
 //
 // A message's stamp comes back under its ID where the kernel takes that from us
 // (SCM_TS_OPT_ID, Linux 6.13). Elsewhere it numbers the messages, and each is
@@ -65,7 +67,10 @@ func (s *Socket) TransmitStamps(dst []transport.TransmitStamp) (n int, lost uint
 	s.in.Lock()
 	defer s.in.Unlock()
 	t := &s.stamps
-	if t.off != nil {
+	switch {
+	case s.FD() < 0:
+		return 0, 0, net.ErrClosed
+	case t.off != nil:
 		return 0, 0, t.off
 	}
 	return t.ring.take(dst), t.ring.lost, nil
@@ -89,13 +94,18 @@ func (t *stamper) sent(errno unix.Errno) (again bool) {
 	switch {
 	case t.off != nil:
 	case t.counts.Load():
-		if errno == 0 || errno == unix.ENOBUFS {
+		switch {
+		case errno == 0 || errno == unix.ENOBUFS:
 			t.counted++
+		case errno == unix.EINVAL && t.counted == 0:
+			t.counts.Store(false) // it was the message, not our number
 		}
 	case errno == 0:
 		t.proven = true
 	case errno == unix.EINVAL && !t.proven:
-		t.ids = make([]atomic.Uint64, maxCounted)
+		if t.ids == nil {
+			t.ids = make([]atomic.Uint64, maxCounted)
+		}
 		t.counts.Store(true)
 		return true
 	}

@@ -119,6 +119,27 @@ func TestStampsStayWithTheirMessagesAfterErrors(t *testing.T) {
 	}
 }
 
+// A message that the kernel takes from nobody does not tell whether it takes
+// our numbers.
+func TestBadFirstMessageProvesNothingAboutNumbers(t *testing.T) {
+	for _, counts := range []bool{false, true} {
+		s, to := stamped(t, counts)
+		for range 2 {
+			bad := numbered(netip.AddrPortFrom(to.Addr(), 0), 9)
+			if n, err := s.Send([]transport.Message{bad, numbered(to, 10)}); n != 0 || !errors.Is(err, syscall.EINVAL) {
+				t.Errorf("Send to port 0 = %d, %v, want EINVAL", n, err)
+			}
+		}
+		send(t, s, numbered(to, 1), numbered(to, 2))
+		if got, want := stamps(t, s, 2), []uint32{1, 2}; !slices.Equal(got, want) {
+			t.Errorf("counts is %v: the stamps are of %v, want %v", counts, got, want)
+		}
+		if got := s.stamps.counts.Load(); got != counts {
+			t.Errorf("the kernel numbers the messages: %v, want %v", got, counts)
+		}
+	}
+}
+
 // A message that the queueing discipline drops has been numbered.
 func TestStampsStayWithTheirMessagesAfterDrops(t *testing.T) {
 	far := cable(t)
