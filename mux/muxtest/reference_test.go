@@ -1,6 +1,7 @@
 package muxtest
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -89,7 +90,7 @@ func (m *reference) check(op string, fd int, want mux.Interest) error {
 }
 
 func (m *reference) checkOpen(op string, fd int) error {
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil && m.bug != "a bad descriptor is accepted" {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); (err != nil || fd > math.MaxInt32) && m.bug != "a bad descriptor is accepted" {
 		return referenceError(op, fd, syscall.EBADF)
 	}
 	var st unix.Stat_t
