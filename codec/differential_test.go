@@ -95,6 +95,11 @@ func compare(t *testing.T, protocol int, src []byte, c codec.Codec[codec.Message
 
 func FuzzDifferentialICMP(f *testing.F) {
 	seedMessages(f)
+	objects := []codec.Object{{Class: codec.ClassMPLS, Type: 1, Data: []byte{1, 2, 3, 4}}, {Class: 99, Type: 1, Data: make([]byte, 8)}}
+	m := codec.Message{Type: codec.TimeExceeded, Quote: make([]byte, 160)}
+	m.Extensions = must[[]byte](f)(new(codec.Extensions).Append(nil, &objects))
+	f.Add(must[[]byte](f)(new(codec.ICMPv4).Append(nil, &m)))
+	f.Add(must[[]byte](f)((&codec.ICMPv6{PseudoHeader: onLoopback}).Append(nil, &m)))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		compare(t, 1, src, new(codec.ICMPv4), 5, 4)
 		compare(t, 58, src, &codec.ICMPv6{PseudoHeader: onLoopback}, 4, 8)
