@@ -48,6 +48,10 @@ type ErrorReport struct {
 	From       netip.Addr     // who reports; the zero Addr if that is unknown
 	Errno      syscall.Errno  // what it means: EHOSTUNREACH, EMSGSIZE, ...
 	Type, Code uint8          // of the ICMP error (RFC 792, RFC 4443)
+	// Ifindex is the interface that the report came in by; 0 if that is unknown.
+	// With a link-local Peer it tells whose neighbour that is. What this host's
+	// own kernel reports about IPv4 comes in by the loopback interface.
+	Ifindex int
 	// MTU is the longest packet, in bytes, that the hop which reports
 	// EMSGSIZE can pass on; 0 if it does not say.
 	MTU   uint32

@@ -36,10 +36,7 @@ func stamps(t *testing.T, tr transport.Transport, into []transport.TransmitStamp
 func TestEveryMessageHasItsTransmitStamp(t *testing.T) {
 	cable(t)
 	onAll(t, networks, func(t *testing.T, n network) {
-		total := 100_000
-		if n.name != raw4.name {
-			total = 5_000
-		}
+		const total = 100_000
 		for via, peer := range map[string]netip.Addr{"loopback": n.loopback, "veth": n.far} {
 			t.Run(via, func(t *testing.T) { stampEach(t, open(t, n.name, "", n.config(stamped())), n, peer, total) })
 		}

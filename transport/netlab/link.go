@@ -32,6 +32,37 @@ func (n *Namespace) AddAddr(link string, prefix netip.Prefix) error {
 	})
 }
 
+// SetLink switches the interface of that name on or off. One that has a carrier
+// can be used when SetLink returns. One that is switched off loses its IPv6
+// addresses, unless net.ipv6.conf.all.keep_addr_on_down is set.
+func (n *Namespace) SetLink(link string, up bool) error {
+	return n.Do(func() error {
+		l, err := netlink.LinkByName(link)
+		if err == nil && !up {
+			err = netlink.LinkSetDown(l)
+		}
+		if err == nil && up {
+			err = switchOn(l)
+		}
+		if err != nil {
+			return fmt.Errorf("netlab: switch interface %q on (%t): %w%s", link, up, err,
+				hint(err, unix.EPERM, "it needs CAP_NET_ADMIN, as after Main or Reexec"))
+		}
+		return nil
+	})
+}
+
+func switchOn(link netlink.Link) error {
+	if err := netlink.LinkSetUp(link); err != nil {
+		return err
+	}
+	link, err := netlink.LinkByIndex(link.Attrs().Index)
+	if err != nil || link.Attrs().RawFlags&unix.IFF_LOWER_UP == 0 {
+		return err // nobody is at the other end
+	}
+	return await(link.Attrs().Name)
+}
+
 // AddLocalRoute makes every address of the prefix one of the namespace's own,
 // as "ip route add local 10.0.0.0/8 dev lo" does: the kernel delivers and
 // answers what is sent to them. Sockets may bind the IPv4 ones; for the IPv6

@@ -40,6 +40,14 @@ func (n *Namespace) SetPingGroups(low, high int) error {
 	})
 }
 
+// SetSysctl sets what sysctl(8) does, "net.ipv6.conf.all.keep_addr_on_down" for
+// instance, if it is a setting of network namespaces. The kernel has others under
+// net too, which only root can set, and which concern everybody: leave them alone.
+// A setting that this kernel does not have is [fs.ErrNotExist].
+func (n *Namespace) SetSysctl(name, value string) error {
+	return n.Do(func() error { return writeSysctl(name, value) })
+}
+
 // writeSysctl sets what belongs to the network namespace of the calling thread.
 func writeSysctl(name, value string) error {
 	file, err := os.OpenFile(sysctlPath(name), os.O_WRONLY, 0)

@@ -4,10 +4,10 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/transporttest"
 )
 
@@ -16,32 +16,28 @@ const mtu = 1500
 
 // TestConformance runs the suite over a cable to another namespace.
 func TestConformance(t *testing.T) {
-	c := newCable(t)
+	c := wiretest.NewCable(t)
 	subject := transporttest.Subject{
-		Hold: func(transporttest.Pair) (func() error, error) { return hold() },
+		Hold: func(transporttest.Pair) (func() error, error) { return wiretest.Hold(160) },
 		Starve: func(p transporttest.Pair) (transport.Message, func() error, error) {
-			release, err := hold()
+			release, err := wiretest.Hold(160)
 			return p.ToB(0, 1000), release, err // longer than what hold lets pass
 		},
 		Disturb: func(transporttest.Pair) (want, err error) {
-			if err := setLink(false); err != nil {
+			if err := c.SetLink(false); err != nil {
 				return nil, err
 			}
-			if err := setLink(true); err != nil {
-				return nil, err
-			}
-			c.awaitLink()
-			return unix.ENETDOWN, nil
+			return unix.ENETDOWN, c.SetLink(true)
 		},
 		Deny:    transporttest.WithoutCapabilities(unix.CAP_NET_RAW),
-		SetLink: func(_ transporttest.Pair, up bool) error { return setLink(up) },
+		SetLink: func(_ transporttest.Pair, up bool) error { return c.SetLink(up) },
 	}
 	with := func(name, why string) map[string]string {
 		return map[string]string{name: why, "order_kept": "frames on one processor may overtake those on another"}
 	}
 	// ends opens both with the filter of the suite.
 	ends := func(network string, cfg *transport.Config) (p transporttest.Pair, err error) {
-		if err = c.far.Do(func() error { p.B, err = transport.Open(network, "far", only(experiment)); return err }); err != nil {
+		if err = c.Far.Namespace.Do(func() error { p.B, err = transport.Open(network, "far", only(experiment)); return err }); err != nil {
 			return p, err
 		}
 		experiments := only(experiment)
@@ -60,14 +56,12 @@ func TestConformance(t *testing.T) {
 		s.Without = with("empty_message", "the kernel delivers no frame that ends with its header")
 		s.Open = func(cfg *transport.Config) (transporttest.Pair, error) {
 			p, err := ends("packet", cfg)
-			to := func(e *end) func(seq, size int) transport.Message {
-				return func(seq, size int) transport.Message {
-					m := message(pattern(seq, size))
-					m.Link = e.link(experiment)
-					return m
-				}
+			p.ToA = func(seq, size int) transport.Message {
+				return experimental("packet", c.Near, c.Far, wiretest.Pattern(seq, size))
 			}
-			p.ToA, p.ToB = to(&c.near), to(&c.other)
+			p.ToB = func(seq, size int) transport.Message {
+				return experimental("packet", c.Far, c.Near, wiretest.Pattern(seq, size))
+			}
 			return p, err
 		}
 		s.Unsendable = func(p transporttest.Pair) []transport.Message {
@@ -85,10 +79,10 @@ func TestConformance(t *testing.T) {
 		s.Open = func(cfg *transport.Config) (transporttest.Pair, error) {
 			p, err := ends("packet:raw", cfg)
 			p.ToA = func(seq, size int) transport.Message {
-				return message(frame(c.near.mac, c.other.mac, experiment, pattern(seq, size-headerSize)...))
+				return experimental("packet:raw", c.Near, c.Far, wiretest.Pattern(seq, size-headerSize))
 			}
 			p.ToB = func(seq, size int) transport.Message {
-				return message(frame(c.other.mac, c.near.mac, experiment, pattern(seq, size-headerSize)...))
+				return experimental("packet:raw", c.Far, c.Near, wiretest.Pattern(seq, size-headerSize))
 			}
 			return p, err
 		}
@@ -100,44 +94,10 @@ func TestConformance(t *testing.T) {
 		s.Unsendable = func(p transporttest.Pair) []transport.Message {
 			lost, peer := p.ToB(0, headerSize), p.ToB(0, headerSize)
 			lost.Ifindex, peer.Peer = 1<<20, ipPeer
-			return []transport.Message{p.ToB(0, headerSize+mtu+1), message(make([]byte, headerSize-1)), lost, peer}
+			return []transport.Message{p.ToB(0, headerSize+mtu+1), wiretest.Message(make([]byte, headerSize-1)), lost, peer}
 		}
 		transporttest.Run(t, s)
 	})
-}
-
-// awaitLink returns when the cable carries frames.
-func (c *cable) awaitLink() {
-	near := open(c.t, "packet", "near", only(another))
-	defer near.Close()
-	var far transport.Transport
-	c.there(func() { far = open(c.t, "packet", "far", only(another)) })
-	defer far.Close()
-	probe := message([]byte{1})
-	probe.Link = c.other.link(another)
-	for {
-		near.Send([]transport.Message{probe})
-		if poll(c.t, far, unix.POLLIN, 20) {
-			return
-		}
-	}
-}
-
-// hold keeps in the queueing discipline what is sent through near, until
-// release, which throws it away: 40 bytes leave in a second. Frames longer than
-// 160 bytes are dropped.
-func hold() (release func() error, err error) {
-	link, err := netlink.LinkByName("near")
-	if err != nil {
-		return nil, err
-	}
-	bucket := &netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
-		Rate:       40,           // bytes per second
-		Buffer:     4 * 1e9 / 64, // 4 seconds' worth of tokens, in ticks of 64 ns
-		Limit:      1 << 24,      // bytes
-	}
-	return func() error { return netlink.QdiscDel(bucket) }, netlink.QdiscAdd(bucket)
 }
 
 // ipPeer is what messages below IP do not have.

@@ -8,27 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/packet"
 )
 
 var modes = []packet.FanoutMode{packet.Hash, packet.LB, packet.CPU, packet.Rollover, packet.Random, packet.QM}
 
 func TestFanoutGivesAPacketToOne(t *testing.T) {
-	c := newCable(t)
-	far, beside := c.openFar("packet:raw"), c.openNear("packet:raw")
+	c := wiretest.NewCable(t)
+	far, beside := openFar(t, c, "packet:raw"), openNear(t, "packet:raw")
 	const sent = 64
 	for _, network := range networks {
 		for group, mode := range modes {
 			cfg := &transport.Config{Options: packet.Options{EtherType: experiment, Fanout: packet.Fanout{Group: uint16(group), Mode: mode}}}
-			members := []transport.Transport{open(t, network, "near", cfg), open(t, network, "near", cfg)}
+			members := []transport.Transport{wiretest.Open(t, network, "near", cfg), wiretest.Open(t, network, "near", cfg)}
 			for i := range sent {
-				send(t, far, message(frame(c.near.mac, c.other.mac, experiment, byte(i))))
+				wiretest.Send(t, far, wiretest.Message(frame(c.Near.MAC, c.Far.MAC, experiment, byte(i))))
 			}
-			send(t, beside, message(frame(c.other.mac, c.near.mac, experiment, 99))) // outgoing: for nobody
-			recv(t, beside, sent)
+			wiretest.Send(t, beside, wiretest.Message(frame(c.Far.MAC, c.Near.MAC, experiment, 99))) // outgoing: for nobody
+			wiretest.Recv(t, beside, sent)
 			seen, each := make(map[byte]int), [2]int{}
 			for i, tr := range members {
-				for ms := []transport.Message{message(make([]byte, 100))}; ; {
+				for ms := []transport.Message{wiretest.Message(make([]byte, 100))}; ; {
 					n, err := tr.Recv(ms)
 					if err != nil {
 						t.Fatal(err)
@@ -50,15 +51,15 @@ func TestFanoutGivesAPacketToOne(t *testing.T) {
 			for _, tr := range members {
 				tr.Close()
 			}
-			recvNone(t, beside)
+			wiretest.RecvNone(t, beside)
 		}
 	}
 }
 
 func TestFanoutMembersAgree(t *testing.T) {
-	newCable(t)
+	wiretest.NewCable(t)
 	hash := packet.Fanout{Group: 7, Mode: packet.Hash}
-	open(t, "packet", "near", &transport.Config{Options: packet.Options{Fanout: hash}})
+	wiretest.Open(t, "packet", "near", &transport.Config{Options: packet.Options{Fanout: hash}})
 	_, err := transport.Open("packet", "near", &transport.Config{Options: packet.Options{Fanout: packet.Fanout{Group: 7, Mode: packet.LB}}})
 	const want = "open packet: fan-out group 7, mode lb: setsockopt PACKET_FANOUT: invalid argument (all of a group have the same address, Outgoing and Mode)"
 	if !errors.Is(err, unix.EINVAL) || err.Error() != want {

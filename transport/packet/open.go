@@ -43,6 +43,7 @@ func open(network, address string, cfg *transport.Config) (transport.Transport, 
 	if err != nil {
 		return nil, err
 	}
+	c.format.fd = c.FD()
 	if err := c.start(network, address, o, cfg); err != nil {
 		c.Close()
 		return nil, err
@@ -146,7 +147,6 @@ func (c *conn) bind() error {
 		return os.NewSyscallError("getsockname", err)
 	}
 	hardware := name.(*unix.SockaddrLinklayer).Hatype
-	c.format.ethernet = hardware == unix.ARPHRD_ETHER
 	if c.format.framed && c.format.ifindex != 0 && hardware != unix.ARPHRD_ETHER && hardware != unix.ARPHRD_LOOPBACK {
 		return fmt.Errorf(`it has no Ethernet header, but hardware type %d: use the network "packet"`, hardware)
 	}

@@ -1,53 +1,36 @@
 package packet_test
 
 import (
-	"errors"
+	"bytes"
+	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/packet"
+	_ "iomux/transport/tun"
 )
 
 func TestConfigReachesTheSocket(t *testing.T) {
-	newCable(t)
-	option := func(tr transport.Transport, name int) int {
-		v, err := unix.GetsockoptInt(tr.FD(), unix.SOL_SOCKET, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
+	wiretest.NewCable(t)
+	cfg := &transport.Config{RecvBuffer: 10_000, SendBuffer: 20_000, Batch: 1024, Queues: 1, Mark: 7}
 	for _, network := range networks {
-		tr := open(t, network, "near", &transport.Config{RecvBuffer: 10_000, SendBuffer: 20_000, Batch: 1024, Queues: 1, Mark: 7})
-		if got := option(tr, unix.SO_RCVBUF); got != 2*10_000 { // socket(7): the kernel doubles it
-			t.Errorf("%s: SO_RCVBUF is %d, want 20000", network, got)
-		}
-		if got := option(tr, unix.SO_SNDBUF); got != 2*20_000 {
-			t.Errorf("%s: SO_SNDBUF is %d, want 40000", network, got)
-		}
-		if got := option(tr, unix.SO_MARK); got != 7 {
-			t.Errorf("%s: SO_MARK is %d, want 7", network, got)
-		}
-		if tr.BatchSize() != 1024 {
-			t.Errorf("%s: BatchSize() = %d, want 1024", network, tr.BatchSize())
-		}
+		wiretest.Honours(t, wiretest.Open(t, network, "near", cfg), cfg)
 	}
 }
 
 func TestOpenRefusesWhatItCannotHonour(t *testing.T) {
-	newCable(t)
+	c := wiretest.NewCable(t)
 	both := func(address string, cfg transport.Config, want string) {
 		t.Helper()
 		for _, network := range networks {
-			refused(t, network, address, cfg, want)
+			wiretest.Refused(t, network, address, cfg, want)
 		}
 	}
 	options := func(o packet.Options) transport.Config { return transport.Config{Options: o} }
@@ -65,86 +48,73 @@ func TestOpenRefusesWhatItCannotHonour(t *testing.T) {
 	both("near", options(packet.Options{Fanout: packet.Fanout{Mode: 7}}), "Options.Fanout.Mode is 7: want packet.Hash to packet.QM, or 0 for no fan-out")
 	both("near", options(packet.Options{Fanout: packet.Fanout{Group: 3}}), "Options.Fanout.Mode is 0: want packet.Hash to packet.QM for group 3")
 
-	if err := setLink(false); err != nil {
+	if err := c.SetLink(false); err != nil {
 		t.Fatal(err)
 	}
 	both("near", transport.Config{}, "interface near: network is down (want it up: `ip link set near up`)")
 }
 
-// refused checks the error, and that no descriptor is left of the attempt.
-func refused(t *testing.T, network, address string, cfg transport.Config, want string) {
-	t.Helper()
-	before := descriptors(t)
-	tr, err := transport.Open(network, address, &cfg)
-	if tr != nil || err == nil {
-		t.Fatalf("%s %q: Open = %T, %v, want an error: %s", network, address, tr, err, want)
-	}
-	if op, ok := err.(*net.OpError); !ok || op.Op != "open" || op.Net != network {
-		t.Errorf("the error is %T %v, want a *net.OpError with Op open and Net %s", err, err, network)
-	}
-	if got := err.Error(); got != "open "+network+": "+want {
-		t.Errorf("got  %s\nwant open %s: %s", got, network, want)
-	}
-	if after := descriptors(t); after != before {
-		t.Errorf("%s: %d descriptors are open, %d before", err, after, before)
+// A TUN device carries IP packets without a header, and has no addresses either.
+func TestInterfaceWithoutEthernetHeader(t *testing.T) {
+	wiretest.NeedTUN(t)
+	device := wiretest.Open(t, "tun", "level3", nil)
+	wiretest.Refused(t, "packet:raw", "level3", transport.Config{}, `interface level3: it has no Ethernet header, but hardware type 65534: use the network "packet"`)
+	tr, sent := wiretest.Open(t, "packet", "level3", only(ipv4)), append([]byte{0x45}, wiretest.Pattern(1, 40)...)
+	wiretest.Send(t, tr, wiretest.Message(sent))
+	for { // the kernel sends as well
+		if got := wiretest.Recv(t, device, 1)[0]; bytes.Equal(got.Bytes(), sent) {
+			return
+		}
 	}
 }
 
-func descriptors(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
+// The kernel takes what stands in Addr for an address, whatever its length, and
+// says that the message was sent. A loopback interface needs none.
+func TestEthernetTakesAnAddress(t *testing.T) {
+	c := wiretest.NewCable(t)
+	lo, err := net.InterfaceByName("lo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(entries)
-}
-
-// A TUN device carries IP packets without a header.
-func TestInterfaceWithoutEthernetHeader(t *testing.T) {
-	newCable(t)
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "level3"
-	tun := &netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TUN, NonPersist: true, Queues: 1}
-	if err := netlink.LinkAdd(tun); errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
-		t.Skipf("a TUN device takes /dev/net/tun: %v", err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		for _, f := range tun.Fds {
-			f.Close()
+	far := openFar(t, c, "packet")
+	for _, address := range []string{"", "near", "lo"} {
+		tr, here := wiretest.Open(t, "packet", address, only(experiment)), wiretest.Open(t, "packet", "lo", only(experiment))
+		to := func(ifindex int, length uint8) transport.Message {
+			m := experimental("packet", c.Far, c.Near, []byte("hello"))
+			m.Ifindex, m.Link.Len = ifindex, length
+			return m
 		}
-	}()
-	if err := netlink.LinkSetUp(tun); err != nil {
-		t.Fatal(err)
-	}
-	refused(t, "packet:raw", "level3", transport.Config{}, `interface level3: it has no Ethernet header, but hardware type 65534: use the network "packet"`)
-	tr := open(t, "packet", "level3", only(ipv4))
-	sent := append([]byte{0x45}, pattern(1, 40)...)
-	send(t, tr, message(sent)) // it has no hardware addresses either
-	got := make([]byte, 100)
-	for { // the kernel sends as well
-		n, err := tun.Fds[0].Read(got)
-		if err != nil {
-			t.Fatal(err)
+		refused := func(m transport.Message, want string) {
+			t.Helper()
+			if n, err := tr.Send([]transport.Message{m}); n != 0 || err == nil || !strings.HasSuffix(err.Error(), ": "+want) {
+				t.Errorf("%q: got  %d, %v\nwant %s", address, n, err, want)
+			}
 		}
-		if n >= len(sent) && string(got[n-len(sent):n]) == string(sent) {
-			break
+		for _, length := range []uint8{0, 5, 7} {
+			refused(to(c.Near.Index, length), fmt.Sprintf("Message.Link.Len is %d: want 6 and a hardware address, as interface %d is an Ethernet", length, c.Near.Index))
+			wiretest.Send(t, tr, to(lo.Index, length), to(c.Near.Index, 6), to(lo.Index, length))
+			wiretest.Recv(t, here, 2)
+			wiretest.RecvNone(t, here)
+			if got := wiretest.Recv(t, far, 1)[0]; got.Link.Type != unix.PACKET_HOST {
+				t.Errorf("%q: received what was for somebody else: %+v", address, got.Link)
+			}
+			wiretest.RecvNone(t, far)
+			refused(to(1<<20, length), "sendmmsg: no such device or address (Message.Ifindex is 1048576: there is no such interface)")
 		}
 	}
 }
 
 // The loopback interface has frames, and needs no address.
 func TestLoopback(t *testing.T) {
-	newCable(t)
+	wiretest.NewCable(t)
 	for _, network := range networks {
-		tr := open(t, network, "lo", only(experiment))
-		m := message([]byte("hello"))
+		tr := wiretest.Open(t, network, "lo", only(experiment))
+		m := wiretest.Message([]byte("hello"))
 		if network == "packet:raw" {
-			m = message(frame([6]byte{}, [6]byte{}, experiment, []byte("hello")...))
+			m = wiretest.Message(frame([6]byte{}, [6]byte{}, experiment, []byte("hello")...))
 		}
-		send(t, tr, m)
-		if got := recv(t, tr, 1)[0]; !strings.HasSuffix(string(got.Bytes()), "hello") {
+		wiretest.Send(t, tr, m)
+		if got := wiretest.Recv(t, tr, 1)[0]; !strings.HasSuffix(string(got.Bytes()), "hello") {
 			t.Errorf("%s: received % x", network, got.Bytes())
 		}
 	}

@@ -60,7 +60,13 @@
 //
 // When the interface goes down the next Recv reports ENETDOWN, once, and each
 // Send does. Once it is up again both go on. An interface that is down cannot be
-// opened. A queueing discipline that drops what is sent is ENOBUFS.
+// opened. One that is deleted is ENETDOWN once, too, and gone for good: nothing is
+// received any more, and each Send is ENXIO. Close the transport then. On a
+// transport for all interfaces Recv reports neither.
+//
+// A full send buffer is 0, nil of Send. A queueing discipline that drops what is
+// sent is ENOBUFS. To an Ethernet "packet" sends nothing without a hardware
+// address: Link.Len is 6, or Send says so.
 //
 // Of the Config, Interface is refused, since that is the address, and so are
 // Source and more than one of Queues; see [Fanout].

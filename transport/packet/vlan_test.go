@@ -7,6 +7,7 @@ import (
 	"golang.org/x/net/bpf"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 )
 
 // tagged is a frame with VLAN tags, each a type and control information.
@@ -26,11 +27,11 @@ const (
 
 // The kernel takes tags out of frames that come in; here they are again.
 func TestTagIsWhereItWasOnTheWire(t *testing.T) {
-	c := newCable(t)
+	c := wiretest.NewCable(t)
 	for _, tags := range [][]uint16{{vlan, vlan5}, {vlan, priority}, {vlan, 0}, {vlan, 0xffff}, {service, vlan5}, {service, vlan5, vlan, vlan5 + 1}} {
-		far, raw, cooked := c.openAll("packet:raw", true), c.openAll("packet:raw", false), c.openAll("packet", false)
-		sent := tagged(c.near.mac, c.other.mac, "hello", tags...)
-		send(t, far, message(sent))
+		far, raw, cooked := openAll(t, c, "packet:raw", true), openAll(t, c, "packet:raw", false), openAll(t, c, "packet", false)
+		sent := tagged(c.Near.MAC, c.Far.MAC, "hello", tags...)
+		wiretest.Send(t, far, wiretest.Message(sent))
 		got := recvOf(t, raw, tags[0])
 		if !bytes.Equal(got.Bytes(), sent) || got.Off != 0 || got.Flags != 0 {
 			t.Errorf("packet:raw: received % x\nwant % x", got.Bytes(), sent)
@@ -45,8 +46,8 @@ func TestTagIsWhereItWasOnTheWire(t *testing.T) {
 
 		// The answer has the tag too.
 		got.Reply()
-		send(t, cooked, got)
-		if back := recvOf(t, far, tags[0]); !bytes.Equal(back.Bytes(), tagged(c.other.mac, c.near.mac, "hello", tags...)) {
+		wiretest.Send(t, cooked, got)
+		if back := recvOf(t, far, tags[0]); !bytes.Equal(back.Bytes(), tagged(c.Far.MAC, c.Near.MAC, "hello", tags...)) {
 			t.Errorf("packet: the answer is % x", back.Bytes())
 		}
 		for _, tr := range []transport.Transport{far, raw, cooked} {
@@ -56,23 +57,22 @@ func TestTagIsWhereItWasOnTheWire(t *testing.T) {
 }
 
 // openAll opens a transport for all EtherTypes, at this end or the other.
-func (c *cable) openAll(network string, there bool) (tr transport.Transport) {
-	c.t.Helper()
-	if !there {
-		return open(c.t, network, "near", nil)
+func openAll(t *testing.T, c *wiretest.Cable, network string, there bool) transport.Transport {
+	t.Helper()
+	if there {
+		return c.Far.Open(t, network, "far", nil)
 	}
-	c.there(func() { tr = open(c.t, network, "far", nil) })
-	return tr
+	return wiretest.Open(t, network, "near", nil)
 }
 
 func TestPlainFrameIsBehindTheTagsPlace(t *testing.T) {
-	c := newCable(t)
-	far := c.openFar("packet:raw")
-	sent := frame(c.near.mac, c.other.mac, experiment, []byte("hello")...)
+	c := wiretest.NewCable(t)
+	far := openFar(t, c, "packet:raw")
+	sent := frame(c.Near.MAC, c.Far.MAC, experiment, []byte("hello")...)
 	for network, want := range map[string][]byte{"packet": sent[headerSize:], "packet:raw": sent} {
-		near := c.openNear(network)
-		send(t, far, message(sent))
-		if got := recv(t, near, 1)[0]; got.Off != 4 || !bytes.Equal(got.Bytes(), want) {
+		near := openNear(t, network)
+		wiretest.Send(t, far, wiretest.Message(sent))
+		if got := wiretest.Recv(t, near, 1)[0]; got.Off != 4 || !bytes.Equal(got.Bytes(), want) {
 			t.Errorf("%s: received % x at %d, want % x at 4", network, got.Bytes(), got.Off, want)
 		}
 	}
@@ -81,21 +81,16 @@ func TestPlainFrameIsBehindTheTagsPlace(t *testing.T) {
 // Of a frame that does not fit into its Buf the beginning is received, the tag
 // with it as far as it goes.
 func TestTagInAShortBuf(t *testing.T) {
-	c := newCable(t)
-	far := c.openFar("packet:raw")
-	sent := tagged(c.near.mac, c.other.mac, "hello", vlan, vlan5)
+	c := wiretest.NewCable(t)
+	far := openFar(t, c, "packet:raw")
+	sent := tagged(c.Near.MAC, c.Far.MAC, "hello", vlan, vlan5)
 	for network, whole := range map[string][]byte{"packet": sent[headerSize:], "packet:raw": sent} {
-		near := c.openNear(network)
+		near := openNear(t, network)
 		for length := range len(whole) + 2 {
-			send(t, far, message(sent))
+			wiretest.Send(t, far, wiretest.Message(sent))
 			array := bytes.Repeat([]byte{0xa5}, length+32)
 			ms := []transport.Message{{Buf: array[:length:length]}}
-			for n := 0; n == 0; {
-				var err error
-				if n, err = near.Recv(ms); err != nil {
-					t.Fatal(err)
-				}
-			}
+			wiretest.RecvInto(t, near, ms)
 			m := &ms[0]
 			if truncated := m.Flags&transport.Truncated != 0; truncated != (length < len(whole)) {
 				t.Errorf("%s: %d bytes in a Buf of %d: Truncated is %v", network, len(whole), length, truncated)
@@ -121,7 +116,7 @@ func TestTagInAShortBuf(t *testing.T) {
 }
 
 func TestFilterAsksForATag(t *testing.T) {
-	c := newCable(t)
+	c := wiretest.NewCable(t)
 	filter, err := bpf.Assemble([]bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipFalse: 1},
@@ -133,13 +128,13 @@ func TestFilterAsksForATag(t *testing.T) {
 	}
 	cfg := only(experiment)
 	cfg.Filter = filter
-	far := c.openFar("packet:raw")
+	far := openFar(t, c, "packet:raw")
 	for _, network := range networks {
-		near := open(t, network, "near", cfg)
-		send(t, far, message(frame(c.near.mac, c.other.mac, experiment, []byte("hello")...)), message(tagged(c.near.mac, c.other.mac, "hello", vlan, vlan5)))
-		if got := recv(t, near, 1)[0]; got.Link.EtherType != vlan {
+		near := wiretest.Open(t, network, "near", cfg)
+		wiretest.Send(t, far, wiretest.Message(frame(c.Near.MAC, c.Far.MAC, experiment, []byte("hello")...)), wiretest.Message(tagged(c.Near.MAC, c.Far.MAC, "hello", vlan, vlan5)))
+		if got := wiretest.Recv(t, near, 1)[0]; got.Link.EtherType != vlan {
 			t.Errorf("%s: received EtherType %#x, want the tag's", network, got.Link.EtherType)
 		}
-		recvNone(t, near)
+		wiretest.RecvNone(t, near)
 	}
 }

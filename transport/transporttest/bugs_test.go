@@ -44,6 +44,7 @@ var bugs = []struct{ name, caughtBy string }{
 
 	{"a full buffer is an error", "short_send_then_writable"},
 	{"a short send counts as a whole one", "short_send_then_writable"},
+	{"Send would block where there is room", "short_send_then_writable"},
 	{"a bad message fails its batch", "send_error_is_about_the_first"},
 	{"a bad message is skipped in silence", "send_error_is_about_the_first"},
 	{"an error is a bare errno", "send_error_is_about_the_first"},
@@ -60,6 +61,7 @@ var bugs = []struct{ name, caughtBy string }{
 
 	{"a refusal gives no advice", "unprivileged_open"},
 	{"an interface that is down swallows messages", "link_down_and_up"},
+	{"an interface that is down makes waiters spin", "link_down_and_up"},
 	{"an interface that was down stays down", "link_down_and_up"},
 	{"it is not registered", "unknown_network_lists_known"},
 	{"it is not registered", "duplicate_register_panics"},
@@ -113,6 +115,7 @@ func TestFailuresAreExplained(t *testing.T) {
 		{"an empty message is dropped", "empty_message", "transporttest.emptyMessage("},
 		{"B cannot send", "echo_in_place", "Pair.ToA is nil: declare the case in Without, with the reason"},
 		{"Close leaves a descriptor open", "idle_recv_is_0_nil", "are open that were not before"},
+		{"an interface that is down makes waiters spin", "link_down_and_up", "epoll says readable, poll says readable, select says readable"},
 	} {
 		t.Run(c.want, func(t *testing.T) {
 			t.Parallel()

@@ -37,6 +37,9 @@
 // A case that the transport cannot have, declared in Without, is none: it
 // neither passes nor is it skipped. The log of the test has the reason.
 //
+// Where the descriptor has to be silent it is looked at through a Mux of every
+// backend of package [iomux/mux].
+//
 // No case depends on the speed of the machine: what must happen is waited for,
 // under a watchdog that names the case and shows every goroutine. Messages may
 // arrive in any order but in order_kept; they must all arrive. The suite looks at
@@ -75,6 +78,7 @@
 //	Send allocates                                 zero_allocs
 //	a full buffer is an error                      short_send_then_writable
 //	a short send counts as a whole one             short_send_then_writable
+//	Send would block where there is room           short_send_then_writable
 //	a bad message fails its batch                  send_error_is_about_the_first
 //	a bad message is skipped in silence            send_error_is_about_the_first
 //	an error is a bare errno                       send_error_is_about_the_first
@@ -89,6 +93,7 @@
 //	Options that it does not know are accepted     no_leak
 //	a refusal gives no advice                      unprivileged_open
 //	an interface that is down swallows messages    link_down_and_up
+//	an interface that is down makes waiters spin   link_down_and_up
 //	an interface that was down stays down          link_down_and_up
 //	it is not registered                           unknown_network_lists_known
 //	it is not registered                           duplicate_register_panics

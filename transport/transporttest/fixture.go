@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"iomux/mux"
 	"iomux/transport"
 )
 
@@ -80,14 +81,6 @@ func (e *env) poll(fds []unix.PollFd, timeout int) bool {
 		default:
 		}
 	}
-}
-
-// ready reports which of the events hold now, errors and hang-ups included.
-func (e *env) ready(tr transport.Transport, events int16) int16 {
-	e.t.Helper()
-	fds := []unix.PollFd{{Fd: int32(tr.FD()), Events: events}}
-	e.poll(fds, 0)
-	return fds[0].Revents
 }
 
 // readable waits until there is something to receive.
@@ -225,15 +218,15 @@ func (e *env) move(from, to transport.Transport, out []transport.Message, size i
 }
 
 // nothing demands that there is nothing to receive, and that the descriptor is
-// silent about it.
+// silent about it on every backend.
 func (e *env) nothing(tr transport.Transport) {
 	e.t.Helper()
 	ms := slots(1, e.s.MaxSize)
 	if n := e.recv(tr, ms); n != 0 {
 		e.fatalf("Recv = %d, want nothing more; it is %d bytes: %.64x", n, ms[0].N, ms[0].Bytes())
 	}
-	if events := e.ready(tr, unix.POLLIN); events != 0 {
-		e.fatalf("the descriptor is ready although Recv has returned 0, nil: poll(2) says %#x", events)
+	if reports := e.ready(tr, mux.Readable); reports != "" {
+		e.fatalf("the descriptor is ready although Recv has returned 0, nil: %s", reports)
 	}
 }
 

@@ -157,6 +157,10 @@ func (r *reference) Recv(ms []transport.Message) (int, error) {
 		if r.Transport.FD() < 0 {
 			return r.stale(ms)
 		}
+	case "an interface that is down makes waiters spin":
+		if r.down.Load() {
+			return 0, nil
+		}
 	case "an empty Recv takes a message":
 		if len(ms) == 0 {
 			r.Transport.Recv(make([]transport.Message, 1))
@@ -328,6 +332,10 @@ func (r *reference) badSend(ms []transport.Message) (int, error) {
 			return n, err
 		}
 		return min(len(ms), r.BatchSize()), nil
+	case "Send would block where there is room":
+		if r.paused = !r.paused; !r.paused {
+			return 0, nil
+		}
 	case "a bad message fails its batch":
 		if i := slices.IndexFunc(ms, tooLong); i >= 0 {
 			return r.send(ms[i:])
@@ -389,8 +397,14 @@ func referenceSubject(bug string) Subject {
 			return nil
 		},
 		SetLink: func(p Pair, up bool) error {
-			if a := p.A.(*reference); !up || bug != "an interface that was down stays down" {
-				a.down.Store(!up)
+			a := p.A.(*reference)
+			if up && bug == "an interface that was down stays down" {
+				return nil
+			}
+			a.down.Store(!up)
+			if !up && bug == "an interface that is down makes waiters spin" {
+				_, err := p.B.Send([]transport.Message{p.ToA(0, 1)})
+				return err
 			}
 			return nil
 		},

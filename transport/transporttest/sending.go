@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"iomux/mux"
 	"iomux/transport"
 )
 
@@ -44,9 +45,9 @@ func shortSendThenWritable(e *env) {
 			e.fatalf("%d messages were sent, and none would block", len(sent))
 		}
 	}
-	if e.ready(p.A, unix.POLLOUT) != 0 {
+	if reports := e.ready(p.A, mux.Writable); reports != "" {
 		release()
-		e.fatalf("the descriptor is writable although Send has returned 0, nil")
+		e.fatalf("the descriptor is ready although Send has returned 0, nil: %s", reports)
 	}
 	e.must(release())
 	if e.s.Hold == nil {

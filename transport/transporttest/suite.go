@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"iomux/mux"
 	"iomux/transport"
 )
 
@@ -57,6 +58,10 @@ func Run(t *testing.T, s Subject) {
 func runCase(t *testing.T, s *Subject, run func(*env)) {
 	before := openDescriptors()
 	e := &env{t: t, s: s, ended: make(chan struct{})}
+	if err := e.openMuxes(); err != nil {
+		e.cleanUp()
+		t.Fatal(err)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -98,6 +103,8 @@ type env struct {
 	over   bool                  // the case was abandoned: t is no longer ours
 	failed bool
 	ended  chan struct{} // closed when the case has failed or is over: waiting is in vain
+
+	muxes []mux.Mux // one of every backend
 }
 
 // open opens a pair, which is closed after the case unless the case did.

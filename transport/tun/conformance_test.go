@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/transporttest"
 	"iomux/transport/tun"
 )
@@ -20,7 +21,7 @@ const experimental = 253
 // which is a raw socket that sends and receives whole packets.
 func TestConformance(t *testing.T) {
 	quietly(t)
-	pairs := 0
+	lab, pairs := wiretest.Lab(t), 0
 	transporttest.Run(t, transporttest.Subject{
 		Network: "tun",
 		Open: func(cfg *transport.Config) (p transporttest.Pair, err error) {
@@ -39,9 +40,11 @@ func TestConformance(t *testing.T) {
 				p.A.Close()
 				return p, err
 			}
-			p.ToB = func(seq, size int) transport.Message { return message(ipv4(experimental, us, kernel, seq, size)) }
+			p.ToB = func(seq, size int) transport.Message {
+				return wiretest.Message(ipv4(experimental, us, kernel, seq, size))
+			}
 			p.ToA = func(seq, size int) transport.Message {
-				m := message(ipv4(experimental, kernel, us, seq, size))
+				m := wiretest.Message(ipv4(experimental, kernel, us, seq, size))
 				m.Peer = netip.AddrPortFrom(us, 0)
 				return m
 			}
@@ -61,7 +64,7 @@ func TestConformance(t *testing.T) {
 			if up {
 				return d.Up()
 			}
-			return setDown(d.Name())
+			return lab.SetLink(d.Name(), false)
 		},
 		Without: map[string]string{
 			"empty_message":                   "a packet has a header",

@@ -7,15 +7,13 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"iomux/mux"
 	"iomux/transport"
-	"iomux/transport/netlab"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/transporttest"
 	"iomux/transport/tun"
 )
@@ -23,14 +21,6 @@ import (
 func exists(name string) bool {
 	_, err := netlink.LinkByName(name)
 	return err == nil
-}
-
-func setDown(name string) error {
-	l, err := netlink.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetDown(l)
 }
 
 func TestNameIsTheCallersOrTheKernels(t *testing.T) {
@@ -61,16 +51,10 @@ func TestOptionsAreThoseOfTheInterface(t *testing.T) {
 	if a := l.Attrs(); a.MTU != 1280 || a.TxQLen != 7 || a.Flags&net.FlagUp == 0 {
 		t.Errorf("MTU %d, queue length %d, flags %v; want 1280, 7 and up", a.MTU, a.TxQLen, a.Flags)
 	}
-	if n, err := d.Dropped(); n != 0 || err != nil {
-		t.Errorf("Dropped() = %d, %v before there was a packet", n, err)
-	}
 	for range 10 {
 		datagram(t, 10_000, somebody4)
 	}
-	if n, err := d.Dropped(); n != 3 || err != nil {
-		t.Errorf("Dropped() = %d, %v, want 3 of 10", n, err)
-	}
-	ms := slots(10)
+	ms := wiretest.Slots(10, 2048)
 	for _, want := range []int{3, 3, 1, 0} { // batches of 3; the queue holds 7
 		if n, err := d.Recv(ms); n != want || err != nil {
 			t.Fatalf("Recv = %d, %v, want %d", n, err, want)
@@ -85,14 +69,14 @@ func TestEveryAddressOfARouteIsOurs(t *testing.T) {
 	d := open(t, "", routed4())
 	for _, to := range []string{"198.51.100.0", "198.51.100.255"} {
 		datagram(t, 10_000, netip.MustParseAddr(to))
-		if got := netip.AddrFrom4([4]byte(recv(t, d)[16:20])); got.String() != to {
+		if got := netip.AddrFrom4([4]byte(wiretest.Recv(t, d, 1)[0].Bytes()[16:20])); got.String() != to {
 			t.Errorf("received a packet for %v, want %v", got, to)
 		}
 	}
 }
 
 func TestUpBringsBackWhatDownTook(t *testing.T) {
-	need(t)
+	wiretest.NeedTUN(t)
 	d := open(t, "", routed())
 	state := func() (lines []string) {
 		for _, args := range []string{"-4 route", "-6 route", "-6 -br address"} {
@@ -105,7 +89,7 @@ func TestUpBringsBackWhatDownTook(t *testing.T) {
 		}
 		return lines
 	}
-	awaitSource(t, "[2001:db8:1::1]:9")
+	awaitAddrs(t, d)
 	before := state()
 	ip(t, "link", "set", d.Name(), "down")
 	ip(t, "link", "set", d.Name(), "up")
@@ -115,7 +99,7 @@ func TestUpBringsBackWhatDownTook(t *testing.T) {
 	if err := d.Up(); err != nil {
 		t.Fatal(err)
 	}
-	awaitSource(t, "[2001:db8:1::1]:9")
+	awaitAddrs(t, d)
 	if after := state(); !slices.Equal(after, before) {
 		t.Errorf("after Up: %q\nbefore: %q", after, before)
 	}
@@ -130,82 +114,19 @@ func TestUpBringsBackWhatDownTook(t *testing.T) {
 // A device that is made in one namespace stays there, and Up finds it from
 // everywhere.
 func TestUpWorksFromAnotherNamespace(t *testing.T) {
-	need(t)
-	elsewhere, err := netlab.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer elsewhere.Close()
-	var tr transport.Transport
-	if err := elsewhere.Do(func() (err error) { tr, err = transport.Open("tun", "there", routed4()); return err }); err != nil {
-		t.Fatal(err)
-	}
-	defer tr.Close()
+	elsewhere := newEnd(t)
+	tr := elsewhere.Open(t, "tun", "there", routed4())
 	if exists("there") {
 		t.Fatal("the device is here")
 	}
-	if err := elsewhere.Do(func() error { return setDown("there") }); err != nil {
+	if err := elsewhere.Namespace.SetLink("there", false); err != nil {
 		t.Fatal(err)
 	}
 	if err := tr.(*tun.Device).Up(); err != nil {
 		t.Fatal(err)
 	}
-	if err := elsewhere.Do(func() error { datagram(t, 10_000, somebody4); return nil }); err != nil {
-		t.Fatal(err)
-	}
-	recv(t, tr)
-}
-
-func TestDeletedDeviceSaysSoForEver(t *testing.T) {
-	quietly(t)
-	for _, backend := range mux.Backends() {
-		t.Run(backend, func(t *testing.T) {
-			d := open(t, "doomed", routed4())
-			m, err := mux.Open(backend)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer m.Close()
-			if err := m.Add(d.FD(), mux.Readable, 7); err != nil {
-				t.Fatal(err)
-			}
-			ip(t, "link", "delete", "doomed")
-			events := make([]mux.Event, 1)
-			for range 3 {
-				if n, err := m.Wait(events, watchdog); n != 1 || err != nil || events[0].Ready&mux.Readable == 0 {
-					t.Fatalf("Wait = %d, %v, %+v, want Readable", n, err, events[0])
-				}
-				_, errRecv := d.Recv(slots(2))
-				_, errSend := d.Send([]transport.Message{message(ipv4(experimental, somebody4, kernel4.Addr(), 0, 20))})
-				for want, err := range map[string]error{
-					"read tun doomed: readv: file descriptor in bad state (the device has been deleted: close the transport)":  errRecv,
-					"write tun doomed: write: file descriptor in bad state (the device has been deleted: close the transport)": errSend,
-				} {
-					if !errors.Is(err, syscall.EBADFD) || err.Error() != want {
-						t.Errorf("got  %v\nwant %s", err, want)
-					}
-				}
-			}
-			if err := d.Up(); err == nil || !strings.Contains(err.Error(), "has it been deleted") {
-				t.Errorf("Up: %v, want that the device has been deleted", err)
-			}
-			if _, err := d.Dropped(); err == nil || !strings.Contains(err.Error(), "has it been deleted") {
-				t.Errorf("Dropped: %v, want that the device has been deleted", err)
-			}
-			if err := m.Remove(d.FD()); err != nil {
-				t.Error(err)
-			}
-			if err := d.Close(); err != nil {
-				t.Error(err)
-			}
-			if err := d.Up(); err != net.ErrClosed {
-				t.Errorf("Up after Close: %v, want net.ErrClosed", err)
-			}
-			if n, err := d.Dropped(); n != 0 || err != net.ErrClosed {
-				t.Errorf("Dropped after Close: %d, %v, want net.ErrClosed", n, err)
-			}
-		})
-	}
+	elsewhere.Do(t, func() { datagram(t, 10_000, somebody4) })
+	wiretest.Recv(t, tr, 1)
 }
 
 // An administrator's device takes no capability, and outlives the transport.
@@ -225,7 +146,7 @@ func TestDeviceMadeForTheUser(t *testing.T) {
 			t.Fatal(errDeny, err)
 		}
 		datagram(t, 10_000, somebody4)
-		recv(t, d)
+		wiretest.Recv(t, d, 1)
 		var refused *transport.PermissionError
 		if errDeny := transporttest.WithoutCapabilities(unix.CAP_NET_ADMIN)(func() {
 			_, err = transport.Open("tun", "", nil)
@@ -254,7 +175,7 @@ func TestDeviceMadeForTheUser(t *testing.T) {
 		d := open(t, "mine", cfg)
 		datagram(t, 10_000, somebody4)
 		datagram(t, 10_000, somebody4)
-		recv(t, d)
+		wiretest.Recv(t, d, 1)
 		if n, err := d.Dropped(); n != 1 || err != nil {
 			t.Errorf("Dropped() = %d, %v, want 1", n, err)
 		}

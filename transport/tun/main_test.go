@@ -8,24 +8,16 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/netlab"
 	"iomux/transport/tun"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv(traced) != "" {
-		os.Exit(oneBatch())
-	}
-	os.Exit(netlab.Main(m))
-}
-
-// watchdog ends what hangs; no test waits that long otherwise.
-const watchdog = 30 * time.Second
+func TestMain(m *testing.M) { os.Exit(netlab.Main(m)) }
 
 // The kernel has an address of its own, and two prefixes are ours.
 var (
@@ -34,28 +26,18 @@ var (
 	somebody4        = netip.MustParseAddr("198.51.100.77")
 )
 
-// need skips the test where no device can be made: without a private namespace
-// or without /dev/net/tun.
-func need(t *testing.T) {
-	t.Helper()
-	netlab.Need(t)
-	file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
-	if err != nil {
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
-			t.Skip("no TUN device can be made: ", err)
-		}
-		t.Fatal(err)
-	}
-	file.Close()
-}
-
 // quietly keeps the kernel from sending packets of its own on new devices, as it
 // does where they have IPv6.
 func quietly(t *testing.T) {
 	t.Helper()
-	const setting = "/proc/sys/net/ipv6/conf/default/disable_ipv6"
-	need(t)
-	set := func(value string) error { return os.WriteFile(setting, []byte(value), 0) }
+	wiretest.NeedTUN(t)
+	silence(t, wiretest.Lab(t))
+}
+
+// silence does so in a namespace.
+func silence(t *testing.T, ns *netlab.Namespace) {
+	t.Helper()
+	set := func(value string) error { return ns.SetSysctl("net.ipv6.conf.default.disable_ipv6", value) }
 	if err := set("1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
@@ -65,12 +47,8 @@ func quietly(t *testing.T) {
 // open opens a device until the end of the test.
 func open(t *testing.T, name string, cfg *transport.Config) *tun.Device {
 	t.Helper()
-	need(t)
-	tr, err := transport.Open("tun", name, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tr.Close() })
+	wiretest.NeedTUN(t)
+	tr := wiretest.Open(t, "tun", name, cfg)
 	d, ok := transport.As[*tun.Device](transport.Trace(tr, func(transport.Call) {}))
 	if !ok {
 		t.Fatalf("the transport is a %T, want a *tun.Device", tr)
@@ -90,6 +68,15 @@ func routed4() *transport.Config {
 	return &transport.Config{Options: tun.Options{Addrs: []netip.Prefix{kernel4}, Routes: []netip.Prefix{ours4}}}
 }
 
+// awaitAddrs waits for the kernel to have its IPv6 addresses on the device, which
+// takes it a moment after Open.
+func awaitAddrs(t *testing.T, d *tun.Device) {
+	t.Helper()
+	if err := wiretest.Lab(t).SetLink(d.Name(), true); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func ip(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -97,39 +84,17 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
-// poll waits for one of the events, until the watchdog barks.
-func poll(t *testing.T, tr transport.Transport, events int16) (got int16) {
+// newEnd is a network namespace of its own, in which only the tests send.
+func newEnd(t *testing.T) *wiretest.End {
 	t.Helper()
-	fds := []unix.PollFd{{Fd: int32(tr.FD()), Events: events}}
-	for {
-		n, err := unix.Poll(fds, int(watchdog.Milliseconds()))
-		if err == unix.EINTR {
-			continue
-		}
-		if n == 0 || err != nil {
-			t.Fatalf("waiting for events %#x: %d, %v", events, n, err)
-		}
-		return fds[0].Revents
+	wiretest.NeedTUN(t)
+	ns, err := netlab.New()
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func slots(n int) []transport.Message {
-	ms := make([]transport.Message, n)
-	for i := range ms {
-		ms[i].Buf = make([]byte, 2048)
-	}
-	return ms
-}
-
-// recv receives one packet, which must come.
-func recv(t *testing.T, tr transport.Transport) []byte {
-	t.Helper()
-	poll(t, tr, unix.POLLIN)
-	ms := slots(1)
-	if n, err := tr.Recv(ms); n != 1 || err != nil {
-		t.Fatalf("Recv = %d, %v, want a packet", n, err)
-	}
-	return ms[0].Bytes()
+	t.Cleanup(func() { ns.Close() })
+	silence(t, ns)
+	return &wiretest.End{Namespace: ns}
 }
 
 // datagram sends from port to the peer's port 9 through the kernel's own stack.
@@ -151,10 +116,7 @@ func datagram(t *testing.T, port int, to netip.Addr) {
 // ipv4 makes a packet from header and pattern, size bytes long, with a number in
 // it.
 func ipv4(protocol uint8, from, to netip.Addr, seq, size int) []byte {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(seq + i*7 + i>>8)
-	}
+	b := wiretest.Pattern(seq, size)
 	header := append(b[:0], 0x45, 0, byte(size>>8), byte(size), 1, byte(seq), 0, 0, 64, protocol, 0, 0)
 	header = append(header, from.AsSlice()...)
 	header = append(header, to.AsSlice()...)
@@ -162,8 +124,13 @@ func ipv4(protocol uint8, from, to netip.Addr, seq, size int) []byte {
 	return b
 }
 
-func message(packet []byte) transport.Message {
-	return transport.Message{Buf: packet, N: len(packet)}
+// udp makes a UDP packet in the same way, without a checksum.
+func udp(from, to netip.AddrPort, seq, size int) []byte {
+	b := ipv4(unix.IPPROTO_UDP, from.Addr(), to.Addr(), seq, size)
+	for i, v := range []uint16{from.Port(), to.Port(), uint16(size - 20), 0} {
+		binary.BigEndian.PutUint16(b[20+2*i:], v)
+	}
+	return b
 }
 
 // checksum is that of RFC 1071, of an even number of bytes.

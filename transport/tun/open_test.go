@@ -3,7 +3,6 @@ package tun_test
 import (
 	"errors"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -16,11 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/netlab"
 	"iomux/transport/tun"
 )
 
-func prefixes(s ...string) (ps []netip.Prefix) {
+func addrs(s ...string) transport.Config {
+	return transport.Config{Options: tun.Options{Addrs: prefixes(s)}}
+}
+
+func routes(s ...string) transport.Config {
+	return transport.Config{Options: tun.Options{Routes: prefixes(s)}}
+}
+
+func prefixes(s []string) (ps []netip.Prefix) {
 	for _, s := range s {
 		ps = append(ps, netip.MustParsePrefix(s))
 	}
@@ -30,34 +38,33 @@ func prefixes(s ...string) (ps []netip.Prefix) {
 // Nothing of this needs a device.
 func TestOpenSaysWhatItCannotHonour(t *testing.T) {
 	for _, c := range []struct {
-		name string
 		cfg  transport.Config
 		want string
 	}{
-		{"sixteen-bytes-xx", transport.Config{}, "open tun sixteen-bytes-xx: the name has 16 bytes: an interface name has at most 15"},
-		{"", transport.Config{Batch: 1025}, "Config.Batch is 1025: want 1 to 1024, or 0 for 64"},
-		{"", transport.Config{Queues: -1}, "Config.Queues is -1: want 1 to 256, or 0 for 1"},
-		{"", transport.Config{Queues: 257}, "Config.Queues is 257"},
-		{"", transport.Config{Filter: []bpf.RawInstruction{{}}}, "Config.Filter: the kernel has no packet filter"},
-		{"", transport.Config{RecvBuffer: 1}, "want Options.QueueLen"},
-		{"", transport.Config{SendBuffer: 1}, "Config.SendBuffer"},
-		{"", transport.Config{Interface: "lo"}, "Config.Interface: the address names the device"},
-		{"", transport.Config{Mark: 1}, "Config.Mark"},
-		{"", transport.Config{Source: kernel4.Addr()}, "Config.Source"},
-		{"", transport.Config{Options: 7}, "open tun: Config.Options is a int: want tun.Options"},
-		{"", transport.Config{Options: tun.Options{MTU: 67}}, "Options.MTU is 67: want 68 to 65535 bytes"},
-		{"", transport.Config{Options: tun.Options{MTU: 65536}}, "Options.MTU is 65536"},
-		{"", transport.Config{Options: tun.Options{QueueLen: -1}}, "Options.QueueLen is -1"},
-		{"", transport.Config{Options: tun.Options{Addrs: []netip.Prefix{{}}}}, "Options.Addrs has invalid Prefix"},
-		{"", transport.Config{Options: tun.Options{Addrs: prefixes("::ffff:192.0.2.1/128")}}, "Options.Addrs has ::ffff:192.0.2.1/128"},
-		{"", transport.Config{Options: tun.Options{Routes: prefixes("192.0.2.1/24")}}, "Options.Routes has 192.0.2.1/24: want"},
+		{transport.Config{Batch: 1025}, "Config.Batch is 1025: want 1 to 1024, or 0 for 64"},
+		{transport.Config{Queues: -1}, "Config.Queues is -1: want 1 to 256, or 0 for 1"},
+		{transport.Config{Queues: 257}, "Config.Queues is 257: want 1 to 256, or 0 for 1"},
+		{transport.Config{Filter: []bpf.RawInstruction{{}}}, "Config.Filter: the kernel has no packet filter for TUN devices; route less to it"},
+		{transport.Config{RecvBuffer: 1}, "Config.RecvBuffer: a TUN device counts packets, want Options.QueueLen"},
+		{transport.Config{SendBuffer: 1}, "Config.SendBuffer: the kernel takes each packet at once"},
+		{transport.Config{Interface: "lo"}, "Config.Interface: the address names the device"},
+		{transport.Config{Mark: 1}, "Config.Mark: packets from a TUN device are received ones, which have no mark"},
+		{transport.Config{Source: kernel4.Addr()}, "Config.Source: the packet's header has the source address"},
+		{transport.Config{Options: 7}, "Config.Options is a int: want tun.Options"},
+		{transport.Config{Options: tun.Options{MTU: 67}}, "Options.MTU is 67: want 68 to 65535 bytes, or 0 for the kernel's choice"},
+		{transport.Config{Options: tun.Options{MTU: 65536}}, "Options.MTU is 65536: want 68 to 65535 bytes, or 0 for the kernel's choice"},
+		{transport.Config{Options: tun.Options{QueueLen: -1}}, "Options.QueueLen is -1: want a number of packets, or 0 for the kernel's choice"},
+		{transport.Config{Options: tun.Options{Addrs: []netip.Prefix{{}}}},
+			"Options.Addrs has invalid Prefix: want an IPv4 or IPv6 address and its prefix length, 192.0.2.1/32 for instance"},
+		{addrs("::ffff:192.0.2.1/128"),
+			"Options.Addrs has ::ffff:192.0.2.1/128: want an IPv4 or IPv6 address and its prefix length, 192.0.2.1/32 for instance"},
+		{routes("192.0.2.1/24"),
+			"Options.Routes has 192.0.2.1/24: want an IPv4 or IPv6 prefix with no bits set behind it, 198.51.100.0/24 for instance"},
 	} {
-		tr, err := transport.Open("tun", c.name, &c.cfg)
-		var op *net.OpError
-		if err == nil || tr != nil || !errors.As(err, &op) || op.Op != "open" || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q, %+v: %v, want %q", c.name, c.cfg, err, c.want)
-		}
+		wiretest.Refused(t, "tun", "", c.cfg, c.want)
 	}
+	wiretest.Refused(t, "tun", "sixteen-bytes-xx", transport.Config{},
+		"sixteen-bytes-xx: the name has 16 bytes: an interface name has at most 15")
 }
 
 func TestOpenSaysWhatTheKernelRefuses(t *testing.T) {
@@ -65,26 +72,25 @@ func TestOpenSaysWhatTheKernelRefuses(t *testing.T) {
 	open(t, "taken", nil)
 	ip(t, "route", "add", "203.0.113.0/24", "dev", "lo")
 	ip(t, "route", "add", "203.0.114.0/24", "dev", "lo")
+	const unfit = "ioctl TUNSETIFF: invalid argument (the interface is no TUN device or differs in being multi-queue, or the name is none for an interface)"
 	for _, c := range []struct {
 		name string
 		cfg  transport.Config
 		is   error
 		want string
 	}{
-		{"taken", transport.Config{}, syscall.EBUSY, "open tun taken: ioctl TUNSETIFF: device or resource busy (another program has opened the device)"},
-		{"taken", transport.Config{Queues: 2}, syscall.EINVAL, "differs in being multi-queue"},
-		{"lo", transport.Config{}, syscall.EINVAL, "the interface is no TUN device"},
-		{"no/name", transport.Config{}, syscall.EINVAL, "the name is none for an interface"},
-		{"routed", transport.Config{Options: tun.Options{Routes: prefixes("203.0.113.0/24")}}, fs.ErrExist,
-			"open tun routed: add route 203.0.113.0/24: file exists (it goes elsewhere)"},
+		{"taken", transport.Config{}, syscall.EBUSY, "ioctl TUNSETIFF: device or resource busy (another program has opened the device)"},
+		{"taken", transport.Config{Queues: 2}, syscall.EINVAL, unfit},
+		{"lo", transport.Config{}, syscall.EINVAL, unfit},
+		{"no/name", transport.Config{}, syscall.EINVAL, unfit},
+		{"routed", routes("203.0.113.0/24"), fs.ErrExist, "add route 203.0.113.0/24: file exists (it goes elsewhere)"},
 	} {
-		tr, err := transport.Open("tun", c.name, &c.cfg)
-		if err == nil || tr != nil || !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q: %v, want %q", c.name, err, c.want)
+		if err := wiretest.Refused(t, "tun", c.name, c.cfg, c.name+": "+c.want); !errors.Is(err, c.is) {
+			t.Errorf("%v is not %v", err, c.is)
 		}
 	}
 	_, err := transport.Open("tun", "routed", &transport.Config{
-		Options: tun.Options{Addrs: prefixes("192.0.2.9/32"), Routes: prefixes("203.0.113.0/24", "198.51.100.0/24", "203.0.114.0/24")}})
+		Options: tun.Options{Addrs: prefixes([]string{"192.0.2.9/32"}), Routes: prefixes([]string{"203.0.113.0/24", "198.51.100.0/24", "203.0.114.0/24"})}})
 	var all *multierror.Error
 	if !errors.As(err, &all) || len(all.Errors) != 2 {
 		t.Errorf("two routes that go elsewhere: %v, want two errors", err)

@@ -1,15 +1,14 @@
 package tun_test
 
 import (
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
+	"iomux/transport/tun"
 )
 
 // twoQueues opens a device with two queues that only the tests send to.
@@ -26,20 +25,6 @@ func twoQueues(t *testing.T) (first, second transport.Transport) {
 	return all[0], all[1]
 }
 
-// drain receives what is there, and returns how many packets.
-func drain(t *testing.T, tr transport.Transport) (total int) {
-	t.Helper()
-	for ms := slots(tr.BatchSize()); ; {
-		n, err := tr.Recv(ms)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if total += n; n == 0 {
-			return total
-		}
-	}
-}
-
 // Which queue a flow is on is up to a hash that nobody knows; that all of 64
 // flows are on one is less likely than that the machine breaks.
 func TestKernelSpreadsFlowsOverTheQueues(t *testing.T) {
@@ -48,7 +33,7 @@ func TestKernelSpreadsFlowsOverTheQueues(t *testing.T) {
 	for i := range flows {
 		datagram(t, 10_000+i, somebody4)
 	}
-	one, two := drain(t, first), drain(t, second)
+	one, two := wiretest.Drain(t, first), wiretest.Drain(t, second)
 	if one == 0 || two == 0 || one+two != flows {
 		t.Errorf("%d and %d packets of %d flows on two queues", one, two, flows)
 	}
@@ -57,19 +42,15 @@ func TestKernelSpreadsFlowsOverTheQueues(t *testing.T) {
 func TestFlowIsReceivedWhereItWasSent(t *testing.T) {
 	first, second := twoQueues(t)
 	const ours, theirs = 9, 20_000
-	reply := ipv4(unix.IPPROTO_UDP, somebody4, kernel4.Addr(), 0, 28)
-	binary.BigEndian.PutUint16(reply[20:], ours)
-	binary.BigEndian.PutUint16(reply[22:], theirs)
-	binary.BigEndian.PutUint16(reply[24:], 8) // bytes
-	binary.BigEndian.PutUint16(reply[26:], 0) // no checksum
+	reply := udp(netip.AddrPortFrom(somebody4, ours), netip.AddrPortFrom(kernel4.Addr(), theirs), 0, 28)
 	for i, c := range []struct{ here, there transport.Transport }{{first, second}, {second, first}, {first, second}} {
-		if n, err := c.here.Send([]transport.Message{message(reply)}); n != 1 || err != nil {
+		if n, err := c.here.Send([]transport.Message{wiretest.Message(reply)}); n != 1 || err != nil {
 			t.Fatalf("Send = %d, %v", n, err)
 		}
-		drain(t, c.here) // nobody has the port: the kernel says so
-		drain(t, c.there)
+		wiretest.Drain(t, c.here) // nobody has the port: the kernel says so
+		wiretest.Drain(t, c.there)
 		datagram(t, theirs, somebody4)
-		if here, there := drain(t, c.here), drain(t, c.there); here != 1 || there != 0 {
+		if here, there := wiretest.Drain(t, c.here), wiretest.Drain(t, c.there); here != 1 || there != 0 {
 			t.Errorf("round %d: the flow is received %d times where it was sent and %d times on the other queue", i, here, there)
 		}
 	}
@@ -84,10 +65,10 @@ func TestClosedQueueLeavesItsFlowsToTheOthers(t *testing.T) {
 	for i := range flows {
 		datagram(t, 10_000+i, somebody4)
 	}
-	if n := drain(t, first); n != flows {
+	if n := wiretest.Drain(t, first); n != flows {
 		t.Errorf("%d of %d packets on the queue that is left", n, flows)
 	}
-	if _, err := second.Recv(slots(1)); !errors.Is(err, net.ErrClosed) {
+	if _, err := second.Recv(wiretest.Slots(1, 2048)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Recv on a closed queue: %v, want net.ErrClosed", err)
 	}
 	if err := first.Close(); err != nil {
@@ -105,6 +86,13 @@ func TestCloseOfTheDeviceClosesItsQueues(t *testing.T) {
 			t.Errorf("after Close of the device: %v, FD() = %d, want net.ErrClosed and -1", err, tr.FD())
 		}
 	}
+	d := first.(*tun.Device)
+	if err := d.Up(); err != net.ErrClosed {
+		t.Errorf("Up after Close: %v, want net.ErrClosed", err)
+	}
+	if n, err := d.Dropped(); n != 0 || err != net.ErrClosed {
+		t.Errorf("Dropped after Close: %d, %v, want net.ErrClosed", n, err)
+	}
 }
 
 func TestManyQueues(t *testing.T) {
@@ -118,7 +106,7 @@ func TestManyQueues(t *testing.T) {
 	datagram(t, 10_000, netip.MustParseAddr("198.51.100.1"))
 	total := 0
 	for _, q := range d.Queues() {
-		total += drain(t, q)
+		total += wiretest.Drain(t, q)
 	}
 	if total != 1 {
 		t.Errorf("%d packets received, want 1", total)

@@ -3,25 +3,24 @@ package tun_test
 import (
 	"context"
 	"encoding/binary"
-	"net"
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"iomux/mux"
 	"iomux/mux/loop"
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 )
 
 // TestPeersReachEveryAddress has ping and fping look for hosts in prefixes that
 // are answered by one descriptor.
 func TestPeersReachEveryAddress(t *testing.T) {
-	need(t)
+	wiretest.NeedTUN(t)
 	for _, backend := range mux.Backends() {
 		t.Run(backend, func(t *testing.T) {
 			d := open(t, "", routed())
-			awaitSource(t, "[2001:db8:1::1]:9")
+			awaitAddrs(t, d)
 			respond(t, backend, d)
 			// -l sends them all at once, for ping waits as long as its interval for
 			// the last answer.
@@ -52,7 +51,7 @@ func run(t *testing.T, program string, args ...string) string {
 	if err != nil {
 		t.Skip(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), watchdog)
+	ctx, cancel := context.WithTimeout(t.Context(), wiretest.Watchdog)
 	defer cancel()
 	if strings.HasPrefix(program, "ping") {
 		args = append([]string{"-n", "-W", "1"}, args...)
@@ -67,22 +66,6 @@ func run(t *testing.T, program string, args ...string) string {
 	return string(out)
 }
 
-// awaitSource waits until the kernel has an address to send from: it takes a
-// moment for those of IPv6.
-func awaitSource(t *testing.T, to string) {
-	t.Helper()
-	for deadline := time.Now().Add(watchdog); ; time.Sleep(time.Millisecond) {
-		conn, err := net.Dial("udp", to)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
-}
-
 // respond answers echo requests until the end of the test, on a loop.
 func respond(t *testing.T, backend string, tr transport.Transport) {
 	t.Helper()
@@ -91,7 +74,7 @@ func respond(t *testing.T, backend string, tr transport.Transport) {
 		t.Fatal(err)
 	}
 	l := loop.New(m)
-	ms := slots(tr.BatchSize())
+	ms := wiretest.Slots(tr.BatchSize(), 2048)
 	_, err = l.Watch(tr.FD(), mux.Readable, func(mux.Event) {
 		n, err := tr.Recv(ms)
 		if err != nil {

@@ -45,10 +45,10 @@
 //
 // # Down, and gone
 //
-// While the device is down Send fails with EIO, and nothing is received. It loses
-// its Options.Routes and its IPv6 addresses then, and does not have them when it is
-// up again. [Device.Up] brings them back: call it when rtnetlink(7) reports the
-// change, or when Send has failed.
+// While the device is down Send fails with EIO, nothing is received, and the
+// descriptor is not ready. It loses its Options.Routes and its IPv6 addresses then,
+// and does not have them when it is up again. [Device.Up] brings them back: call it
+// when rtnetlink(7) reports the change, or when Send has failed.
 //
 // A device that somebody deletes is gone for good: from then on every Recv and
 // every Send is EBADFD and the descriptor is ready at all times. Remove it from

@@ -1,16 +1,12 @@
 package udp_test
 
 import (
-	"errors"
-	"io/fs"
 	"maps"
 	"net/netip"
 	"testing"
 
-	"github.com/vishvananda/netlink"
-
 	"iomux/transport"
-	"iomux/transport/netlab"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/transporttest"
 	"iomux/transport/udp"
 )
@@ -33,19 +29,25 @@ type side struct {
 	longest       int
 }
 
+// sides are the networks between two hosts, each of which has an address of both
+// kinds.
+func sides(a4, a6, b4, b6 netip.Addr) []side {
+	return []side{
+		{"udp4", "udp4", a4, b4, 65507},
+		{"udp6", "udp6", a6, b6, 65527},
+		{"udp of IPv4 peers", "udp", a4, b4, 65507},
+		{"udp of IPv6 peers", "udp", a6, b6, 65527},
+	}
+}
+
 // TestConformance runs the suite over a cable to another namespace.
 func TestConformance(t *testing.T) {
-	near, far := cable(t)
-	for _, s := range []side{
-		{"udp4", "udp4", near4.Addr(), far4.Addr(), 65507},
-		{"udp6", "udp6", near6.Addr(), far6.Addr(), 65527},
-		{"udp of IPv4 peers", "udp", near4.Addr(), far4.Addr(), 65507},
-		{"udp of IPv6 peers", "udp", near6.Addr(), far6.Addr(), 65527},
-	} {
+	cable := wiretest.NewCable(t)
+	for _, s := range sides(cable.Near.Addr4, cable.Near.Addr6, cable.Far.Addr4, cable.Far.Addr6) {
 		t.Run(s.name, func(t *testing.T) {
-			subject := s.subject(far.Do)
-			subject.Hold = func(transporttest.Pair) (func() error, error) { return hold() }
-			subject.SetLink = func(_ transporttest.Pair, up bool) error { return setLink(near, up) }
+			subject := s.subject(cable.Far.Namespace.Do)
+			subject.Hold = func(transporttest.Pair) (func() error, error) { return wiretest.Hold(8000) }
+			subject.SetLink = func(_ transporttest.Pair, up bool) error { return cable.SetLink(up) }
 			transporttest.Run(t, subject)
 		})
 	}
@@ -54,12 +56,7 @@ func TestConformance(t *testing.T) {
 // TestConformanceOnLoopback needs no namespace.
 func TestConformanceOnLoopback(t *testing.T) {
 	lo4, lo6 := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")
-	for _, s := range []side{
-		{"udp4", "udp4", lo4, lo4, 65507},
-		{"udp6", "udp6", lo6, lo6, 65527},
-		{"udp of IPv4 peers", "udp", lo4, lo4, 65507},
-		{"udp of IPv6 peers", "udp", lo6, lo6, 65527},
-	} {
+	for _, s := range sides(lo4, lo6, lo4, lo6) {
 		t.Run(s.name, func(t *testing.T) {
 			subject := s.subject(func(open func() error) error { return open() })
 			subject.Without = maps.Clone(without)
@@ -84,8 +81,8 @@ func (s side) subject(there func(func() error) error) transporttest.Subject {
 			}
 			toA := netip.AddrPortFrom(s.a, p.A.(udp.Conn).LocalAddr().Port())
 			toB := netip.AddrPortFrom(s.b, p.B.(udp.Conn).LocalAddr().Port())
-			p.ToA = func(seq, size int) transport.Message { return datagram(toA, pattern(seq, size)) }
-			p.ToB = func(seq, size int) transport.Message { return datagram(toB, pattern(seq, size)) }
+			p.ToA = func(seq, size int) transport.Message { return datagram(toA, wiretest.Pattern(seq, size)) }
+			p.ToB = func(seq, size int) transport.Message { return datagram(toB, wiretest.Pattern(seq, size)) }
 
 			return p, nil
 		},
@@ -99,22 +96,4 @@ func (s side) subject(there func(func() error) error) transporttest.Subject {
 			return []transport.Message{p.ToB(0, s.longest+1), nowhere, elsewhere, many, mapped}
 		},
 	}
-}
-
-// setLink switches the interface near, which loses its IPv6 address when down.
-func setLink(near *netlab.Namespace, up bool) error {
-	link, err := netlink.LinkByName("near")
-	if err != nil {
-		return err
-	}
-	if !up {
-		return netlink.LinkSetDown(link)
-	}
-	if err := netlink.LinkSetUp(link); err != nil {
-		return err
-	}
-	if err := near.AddAddr("near", near6); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
 }

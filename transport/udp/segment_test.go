@@ -12,16 +12,17 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
+	"iomux/transport/netlab"
 	"iomux/transport/udp"
 )
 
 // segmented is a message of datagrams, each of which begins with its number.
 func segmented(peer netip.AddrPort, segment, n int) transport.Message {
-	m := datagram(peer, pattern(0, n))
+	m := datagram(peer, wiretest.Pattern(0, n))
 	for i := 0; i*segment+4 <= n; i++ {
 		binary.BigEndian.PutUint32(m.Buf[i*segment:], uint32(i))
 	}
@@ -44,7 +45,7 @@ func listen(t *testing.T, network, address string) (*net.UDPConn, netip.AddrPort
 	}
 	t.Cleanup(func() { pc.Close() })
 	c := pc.(*net.UDPConn)
-	if err := c.SetReadDeadline(time.Now().Add(watchdog * time.Millisecond)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(wiretest.Watchdog)); err != nil {
 		t.Fatal(err)
 	}
 	return c, c.LocalAddr().(*net.UDPAddr).AddrPort()
@@ -100,7 +101,7 @@ func TestSegmentedMessageIsManyDatagrams(t *testing.T) {
 			{65_507, 65_508}, // a datagram as long as it can be
 		} {
 			m := segmented(addr, size.segment, size.n-size.n%size.segment%4) // of 4 bytes or more each
-			send(t, c, m)
+			wiretest.Send(t, c, m)
 			expect(t, read(t, peer, m.N), m)
 		}
 		if err := c.GSO(); err != nil {
@@ -121,9 +122,9 @@ func TestKernelCutsAndJoins(t *testing.T) {
 		if network == "udp6" {
 			host = "::1"
 		}
-		m, one := segmented(to(b, host), 1000, 20_500), datagram(to(b, host), pattern(1, 1000))
-		send(t, a, one, m, one)
-		got := recv(t, b, 3)
+		m, one := segmented(to(b, host), 1000, 20_500), datagram(to(b, host), wiretest.Pattern(1, 1000))
+		wiretest.Send(t, a, one, m, one)
+		got := wiretest.Recv(t, b, 3)
 		for i, want := range []transport.Message{one, m, one} {
 			if !bytes.Equal(got[i].Bytes(), want.Bytes()) || got[i].Segment != want.Segment || got[i].Flags != 0 {
 				t.Errorf("%s: received %d bytes, Segment %d, flags %d, want %d bytes, Segment %d", network, got[i].N, got[i].Segment, got[i].Flags, want.N, want.Segment)
@@ -134,9 +135,9 @@ func TestKernelCutsAndJoins(t *testing.T) {
 		peer := recvJoined(t, a, b, got[1])
 		expect(t, peer, m)
 
-		send(t, a, m)
+		wiretest.Send(t, a, m)
 		short := []transport.Message{{Buf: make([]byte, 1500)}}
-		poll(t, b, unix.POLLIN, watchdog)
+		wiretest.Await(t, b, unix.POLLIN)
 		if n, err := b.Recv(short); n != 1 || err != nil || short[0].Flags != transport.Truncated || short[0].Segment != 1000 {
 			t.Errorf("%s: into a Buf of 1500: %d, %v, flags %d, Segment %d, want 1 Truncated of 1000", network, n, err, short[0].Flags, short[0].Segment)
 		}
@@ -146,9 +147,9 @@ func TestKernelCutsAndJoins(t *testing.T) {
 // recvJoined sends a message and receives its datagrams.
 func recvJoined(t *testing.T, to, from transport.Transport, m transport.Message) (datagrams [][]byte) {
 	t.Helper()
-	send(t, from, m)
+	wiretest.Send(t, from, m)
 	for got := 0; got < m.N; {
-		one := recv(t, to, 1)[0]
+		one := wiretest.Recv(t, to, 1)[0]
 		datagrams = append(datagrams, one.Bytes())
 		got += one.N
 	}
@@ -167,11 +168,11 @@ func TestGROJoinsWhatAnotherProgramSends(t *testing.T) {
 	h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
 	h.SetLen(unix.CmsgLen(2))
 	binary.NativeEndian.PutUint16(cut[unix.CmsgLen(0):], 700)
-	want := pattern(3, 7000)
+	want := wiretest.Pattern(3, 7000)
 	if _, _, err := peer.WriteMsgUDPAddrPort(want, cut, c.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
-	if got := recv(t, c, 1)[0]; got.Segment != 700 || !bytes.Equal(got.Bytes(), want) || got.Peer != addr {
+	if got := wiretest.Recv(t, c, 1)[0]; got.Segment != 700 || !bytes.Equal(got.Bytes(), want) || got.Peer != addr {
 		t.Errorf("received %d bytes from %v, Segment %d, want 7000 from %v, Segment 700", got.N, got.Peer, got.Segment, addr)
 	}
 }
@@ -181,8 +182,8 @@ func TestWithoutGRONothingIsJoined(t *testing.T) {
 	if err := b.GRO(); err == nil || err.Error() != "Options.GRO is not set" {
 		t.Errorf("GRO() = %v", err)
 	}
-	send(t, a, segmented(b.LocalAddr(), 100, 1000))
-	for i, m := range recv(t, b, 10) {
+	wiretest.Send(t, a, segmented(b.LocalAddr(), 100, 1000))
+	for i, m := range wiretest.Recv(t, b, 10) {
 		if m.N != 100 || m.Segment != 0 {
 			t.Errorf("datagram %d has %d bytes, Segment %d, want 100 and 0", i, m.N, m.Segment)
 		}
@@ -205,7 +206,7 @@ func TestRefusalSwitchesGSOOffAndLosesNothing(t *testing.T) {
 	if reason := (&net.OpError{Op: "write", Err: syscall.EIO}); !udp.Refused(a, reason) || a.GSO() != error(reason) {
 		t.Fatalf("GSO() = %v, want EIO", a.GSO())
 	}
-	one := datagram(b.LocalAddr(), pattern(1, 300))
+	one := datagram(b.LocalAddr(), wiretest.Pattern(1, 300))
 	m := segmented(b.LocalAddr(), 100, 6_450)
 	ms := []transport.Message{one, m, one, m, m}
 	for _, want := range []int{1, 1, 1, 1, 1} { // in front of a message that is cut up, and it alone
@@ -220,7 +221,7 @@ func TestRefusalSwitchesGSOOffAndLosesNothing(t *testing.T) {
 	}
 	var datagrams [][]byte
 	ones := 0
-	for _, got := range recv(t, b, 2+3*65) {
+	for _, got := range wiretest.Recv(t, b, 2+3*65) {
 		switch {
 		case got.Segment != 0:
 			t.Fatalf("received %d bytes, Segment %d: the kernel has cut it", got.N, got.Segment)
@@ -241,21 +242,21 @@ func TestRefusalSwitchesGSOOffAndLosesNothing(t *testing.T) {
 	if ones != 2 {
 		t.Errorf("%d datagrams of messages without Segment arrived, want 2", ones)
 	}
-	recvNone(t, b)
+	wiretest.RecvNone(t, b)
 }
 
 // Over an Ethernet, longer datagrams than its MTU are cut up here, and the kernel
 // makes fragments of them.
 func TestSegmentLongerThanTheMTU(t *testing.T) {
-	_, far := cable(t)
-	for _, s := range []struct{ network, near, far string }{{"udp4", "192.0.2.1", "192.0.2.2"}, {"udp6", "2001:db8::1", "2001:db8::2"}} {
-		a, b := open(t, s.network, "", nil), openFar(t, far, s.network, &transport.Config{RecvBuffer: 1 << 20})
+	cable := wiretest.NewCable(t)
+	for network, host := range map[string]string{"udp4": cable.Far.Addr4.String(), "udp6": cable.Far.Addr6.String()} {
+		a, b := open(t, network, "", nil), openFar(t, cable, network, "")
 		needGSO(t, a)
-		long, short := segmented(to(b, s.far), 3000, 20_000), segmented(to(b, s.far), 1400, 20_000)
+		long, short := segmented(to(b, host), 3000, 20_000), segmented(to(b, host), 1400, 20_000)
 		for _, m := range []transport.Message{long, short, long} {
 			expect(t, recvJoined(t, b, a, m), m)
 		}
-		recvNone(t, b)
+		wiretest.RecvNone(t, b)
 		if err := a.GSO(); err != nil {
 			t.Errorf("GSO is off for what was too long: %v", err)
 		}
@@ -266,58 +267,48 @@ func TestSegmentLongerThanTheMTU(t *testing.T) {
 // gets lost, or doubled, if it is sent until it has gone. If it is given up, the
 // next is sent whole.
 func TestWouldBlockInTheMiddleOfAMessage(t *testing.T) {
-	_, far := cable(t)
-	a, b := open(t, "udp4", "", &transport.Config{SendBuffer: 10_000}), openFar(t, far, "udp4", nil)
+	cable := wiretest.NewCable(t)
+	a, b := open(t, "udp4", "", &transport.Config{SendBuffer: 10_000}), openFar(t, cable, "udp4", "")
 	udp.Refused(a, syscall.EIO)
-	m, other := segmented(to(b, "192.0.2.2"), 1000, 60_000), segmented(to(b, "192.0.2.2"), 900, 27_000)
+	host := cable.Far.Addr4.String()
+	m, other := segmented(to(b, host), 1000, 60_000), segmented(to(b, host), 900, 27_000)
+	throttle := func(rate uint64, burst uint32) {
+		t.Helper()
+		if err := cable.Near.Namespace.SetThrottle("near", netlab.Throttle{Rate: rate, Burst: burst, Limit: 1 << 24}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	block := func() {
 		t.Helper()
-		rate(t, 10_000)
+		throttle(10_000, 2_500)
 		for range 3 { // it stays where it is
 			if n, err := a.Send([]transport.Message{m}); n != 0 || err != nil {
 				t.Fatalf("Send = %d, %v, want 0, nil: the send buffer is full", n, err)
 			}
 		}
-		rate(t, 1<<30)
+		throttle(1<<30, 1<<20) // what waits stays
 	}
 	block()
 	expect(t, recvJoined(t, b, a, m), m)
-	recvNone(t, b)
+	wiretest.RecvNone(t, b)
 
 	block()
-	send(t, a, other)
+	wiretest.Send(t, a, other)
 	var datagrams [][]byte
 	for len(datagrams) < 30 {
-		if got := recv(t, b, 1)[0]; got.N == 900 {
+		if got := wiretest.Recv(t, b, 1)[0]; got.N == 900 {
 			datagrams = append(datagrams, got.Bytes())
 		}
 	}
 	expect(t, datagrams, other)
-	recvNone(t, b)
+	wiretest.RecvNone(t, b)
 	expect(t, recvJoined(t, b, a, m), m)
-	recvNone(t, b)
-}
-
-// rate has near send so many bytes in a second. What waits stays.
-func rate(t *testing.T, rate uint64) {
-	t.Helper()
-	link, err := netlink.LinkByName("near")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.QdiscReplace(&netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
-		Rate:       rate,
-		Buffer:     4_000_000, // ticks of 64 ns
-		Limit:      1 << 24,   // bytes
-	}); err != nil {
-		t.Fatal(err)
-	}
+	wiretest.RecvNone(t, b)
 }
 
 func TestSegmentsAllocateNothing(t *testing.T) {
 	a, b := open(t, "udp4", "127.0.0.1:0", nil), open(t, "udp4", "127.0.0.1:0", &transport.Config{Options: udp.Options{GRO: true}, RecvBuffer: 1 << 20})
-	in, out := slots(70), []transport.Message{segmented(b.LocalAddr(), 100, 6_000)}
+	in, out := wiretest.Slots(70, 1<<16), []transport.Message{segmented(b.LocalAddr(), 100, 6_000)}
 	roundTrip := func() {
 		if n, err := a.Send(out); n != 1 || err != nil {
 			t.Fatalf("Send = %d, %v", n, err)
@@ -331,7 +322,7 @@ func TestSegmentsAllocateNothing(t *testing.T) {
 				got += in[i].N
 			}
 			if n == 0 {
-				poll(t, b, unix.POLLIN, watchdog)
+				wiretest.Await(t, b, unix.POLLIN)
 			}
 		}
 	}

@@ -51,7 +51,9 @@
 //
 // The socket does not ask for IP_RECVERR. So nothing that becomes of a datagram
 // after Send is reported: neither an ICMP error, port unreachable for instance,
-// nor a queueing discipline that drops it. Recv has no pending errors therefore.
+// nor a queueing discipline that drops it, which the kernel counts
+// (UdpSndbufErrors and Udp6SndbufErrors of nstat(8)). Recv has no pending errors
+// therefore.
 // Sending to a broadcast address is EACCES, as SO_BROADCAST is not set.
 //
 // What is dropped because the receive buffer is full is counted

@@ -9,6 +9,7 @@ import (
 	sys "golang.org/x/sys/unix"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 )
 
 // unique is an abstract name of this process.
@@ -16,17 +17,9 @@ func unique(name string) string { return fmt.Sprintf("@iomux-test-%d-%s", os.Get
 
 func numberedName(name string, n int) string { return fmt.Sprintf("%s%d", name, n) }
 
-// numbered is a message of size bytes, each of which differs from its
-// neighbours.
-func numbered(seq, size int) transport.Message {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(seq + i*7 + i>>8)
-	}
-	return transport.Message{Buf: b, N: size}
-}
+func numbered(seq, size int) transport.Message { return wiretest.Message(wiretest.Pattern(seq, size)) }
 
-func text(s string) transport.Message { return transport.Message{Buf: []byte(s), N: len(s)} }
+func text(s string) transport.Message { return wiretest.Message([]byte(s)) }
 
 // disconnect makes a socket leave its peer (connect(2)). If there are messages
 // that it has not received, the peer gets ECONNRESET for that.
@@ -39,18 +32,10 @@ func disconnect(tr transport.Transport) error {
 	return nil
 }
 
-func slots(n int) []transport.Message {
-	ms := make([]transport.Message, n)
-	for i := range ms {
-		ms[i].Buf = make([]byte, 100)
-	}
-	return ms
-}
-
 // recv receives n messages, which must be there, and no more.
 func recv(t *testing.T, tr transport.Transport, want ...string) {
 	t.Helper()
-	ms := slots(len(want) + 1)
+	ms := wiretest.Slots(len(want)+1, 100)
 	n, err := tr.Recv(ms)
 	if n != len(want) || err != nil {
 		t.Fatalf("Recv = %d, %v, want %d", n, err, len(want))
@@ -76,10 +61,5 @@ func send(t *testing.T, tr transport.Transport, texts ...string) {
 
 func open(t *testing.T, peer string, cfg *transport.Config) transport.Transport {
 	t.Helper()
-	tr, err := transport.Open("unixgram", peer, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tr.Close() })
-	return tr
+	return wiretest.Open(t, "unixgram", peer, cfg)
 }

@@ -122,42 +122,6 @@ func TestTransportWithoutPeerReceivesFromAll(t *testing.T) {
 	recv(t, server, "one", "two")
 }
 
-// The queue of a socket that is not connected to the sender is short.
-func TestFullQueueWouldBlockUntilWritable(t *testing.T) {
-	name := unique("queue")
-	server := open(t, "", local(name))
-	client := open(t, name, nil)
-	sent := 0
-	for n := 1; n > 0; sent += n {
-		var err error
-		if n, err = client.Send([]transport.Message{text("x"), text("x")}); err != nil || sent > 1<<20 {
-			t.Fatalf("after %d messages: Send = %d, %v", sent, n, err)
-		}
-	}
-	if sent == 0 || writable(t, client) {
-		t.Errorf("would block after %d messages, and the socket is writable: %v", sent, writable(t, client))
-	}
-	for range sent {
-		if n, err := server.Recv(slots(1)); n != 1 || err != nil {
-			t.Fatalf("Recv = %d, %v", n, err)
-		}
-	}
-	if !writable(t, client) {
-		t.Error("not writable although the queue is empty")
-	}
-	send(t, client, "more")
-	recv(t, server, "more")
-}
-
-func writable(t *testing.T, tr transport.Transport) bool {
-	t.Helper()
-	fds := []sys.PollFd{{Fd: int32(tr.FD()), Events: sys.POLLOUT}}
-	if _, err := sys.Poll(fds, 0); err != nil {
-		t.Fatal(err)
-	}
-	return fds[0].Revents != 0
-}
-
 // Without any name it has one all the same, of the kernel's choice.
 func TestTransportWithoutNames(t *testing.T) {
 	tr := open(t, "", nil)

@@ -46,6 +46,10 @@
 // another socket, the kernel throws away what it had not received yet, which is
 // ECONNRESET: the next Recv reports it, once.
 //
+// As a full queue holds the sender up, none overflows: [transport.DropCounter] is
+// there as with other sockets, and always 0. What a filter keeps out is not
+// counted.
+//
 // # Files
 //
 // The file of a path appears when the transport is opened, and Close removes it

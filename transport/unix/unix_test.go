@@ -1,11 +1,8 @@
 package unix_test
 
 import (
-	"errors"
 	"io/fs"
-	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +12,7 @@ import (
 	sys "golang.org/x/sys/unix"
 
 	"iomux/transport"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/unix"
 )
 
@@ -41,7 +39,7 @@ func TestReceivedMessageHasItsPayloadAndNothingElse(t *testing.T) {
 	if n, err := a.Send([]transport.Message{out}); n != 1 || err != nil {
 		t.Fatalf("Send = %d, %v", n, err)
 	}
-	ms := slots(1)
+	ms := wiretest.Slots(1, 100)
 	if n, err := b.Recv(ms); n != 1 || err != nil {
 		t.Fatalf("Recv = %d, %v", n, err)
 	}
@@ -63,14 +61,10 @@ func TestPeerOfAMessageIsRefused(t *testing.T) {
 }
 
 func TestConfigReachesBothSockets(t *testing.T) {
-	a, b := pair(t, &transport.Config{SendBuffer: 20_000, Batch: 5, Queues: 1})
+	cfg := &transport.Config{SendBuffer: 20_000, Batch: 5, Queues: 1}
+	a, b := pair(t, cfg)
 	for _, tr := range []transport.Transport{a, b} {
-		if got, err := sys.GetsockoptInt(tr.FD(), sys.SOL_SOCKET, sys.SO_SNDBUF); got != 2*20_000 || err != nil { // doubled: socket(7)
-			t.Errorf("SO_SNDBUF is %d, %v, want 40000", got, err)
-		}
-		if tr.BatchSize() != 5 {
-			t.Errorf("BatchSize() = %d, want 5", tr.BatchSize())
-		}
+		wiretest.Honours(t, tr, cfg)
 	}
 }
 
@@ -81,68 +75,49 @@ func TestOpenRefusesWhatItCannotHonour(t *testing.T) {
 		cfg     transport.Config
 		want    string
 	}{
-		{"", transport.Config{RecvBuffer: 1}, ": Config.RecvBuffer: a UNIX domain socket has none, as what waits counts in the sender's SendBuffer"},
-		{"", transport.Config{Interface: "lo"}, ": Config.Interface: a UNIX domain socket uses no network interface"},
-		{"", transport.Config{Mark: 1}, ": Config.Mark: a UNIX domain socket sends no packets that could be marked"},
-		{"", transport.Config{Source: netip.IPv6Loopback()}, ": Config.Source: a UNIX domain socket has no IP address"},
-		{"", transport.Config{Batch: -1}, ": Config.Batch is -1: want 1 to 1024, or 0 for 64"},
-		{"", transport.Config{SendBuffer: -1}, ": Config.SendBuffer is -1: want bytes, or 0 for the system's default"},
-		{"", transport.Config{Queues: 2}, ": Config.Queues is 2: a socket has one queue, want 0 or 1"},
-		{"", transport.Config{Filter: make([]bpf.RawInstruction, 5000)}, ": Config.Filter has 5000 instructions: the kernel takes at most 4096"},
-		{"", transport.Config{Filter: []bpf.RawInstruction{{Op: 0xffff}}}, ": setsockopt SO_ATTACH_FILTER: invalid argument"},
-		{"", transport.Config{Options: &unix.Options{}}, ": Config.Options is a *unix.Options: want unix.Options"},
-		{longest + "x", transport.Config{}, " " + longest + "x: the name has 108 bytes: want 107 at the most; a relative path may be shorter"},
-		{"a\x00b", transport.Config{}, " a\x00b: the name has a zero byte: abstract names begin with @"},
-		{"@", transport.Config{}, " @: the abstract name is empty: want @ and a name"},
-		{"", transport.Config{Options: unix.Options{Local: "@"}}, " @: the abstract name is empty: want @ and a name"},
-		{"", transport.Config{Options: unix.Options{Local: "x", Mode: fs.ModeDir | 0o700}}, " x: Options.Mode is drwx------: want permission bits, 0600 for instance"},
-		{"", transport.Config{Options: unix.Options{Local: "@x", Mode: 0o600}}, " @x: Options.Mode is -rw-------: only a path has permissions"},
-		{"@x", transport.Config{Options: unix.Options{Mode: 0o600}}, ": Options.Mode is -rw-------: only a path has permissions"},
-		{"", transport.Config{Options: unix.Options{Local: "/nonexistent/x"}}, " /nonexistent/x: bind: no such file or directory"},
+		{"", transport.Config{RecvBuffer: 1}, "Config.RecvBuffer: a UNIX domain socket has none, as what waits counts in the sender's SendBuffer"},
+		{"", transport.Config{Interface: "lo"}, "Config.Interface: a UNIX domain socket uses no network interface"},
+		{"", transport.Config{Mark: 1}, "Config.Mark: a UNIX domain socket sends no packets that could be marked"},
+		{"", transport.Config{Source: netip.IPv6Loopback()}, "Config.Source: a UNIX domain socket has no IP address"},
+		{"", transport.Config{Batch: -1}, "Config.Batch is -1: want 1 to 1024, or 0 for 64"},
+		{"", transport.Config{SendBuffer: -1}, "Config.SendBuffer is -1: want bytes, or 0 for the system's default"},
+		{"", transport.Config{Queues: 2}, "Config.Queues is 2: a socket has one queue, want 0 or 1"},
+		{"", transport.Config{Filter: make([]bpf.RawInstruction, 5000)}, "Config.Filter has 5000 instructions: the kernel takes at most 4096"},
+		{"", transport.Config{Filter: []bpf.RawInstruction{{Op: 0xffff}}}, "setsockopt SO_ATTACH_FILTER: invalid argument"},
+		{"", transport.Config{Options: &unix.Options{}}, "Config.Options is a *unix.Options: want unix.Options"},
+		{longest + "x", transport.Config{}, longest + "x: the name has 108 bytes: want 107 at the most; a relative path may be shorter"},
+		{"a\x00b", transport.Config{}, "a\x00b: the name has a zero byte: abstract names begin with @"},
+		{"@", transport.Config{}, "@: the abstract name is empty: want @ and a name"},
+		{"", transport.Config{Options: unix.Options{Local: "@"}}, "@: the abstract name is empty: want @ and a name"},
+		{"", transport.Config{Options: unix.Options{Local: "x", Mode: fs.ModeDir | 0o700}}, "x: Options.Mode is drwx------: want permission bits, 0600 for instance"},
+		{"", transport.Config{Options: unix.Options{Local: "@x", Mode: 0o600}}, "@x: Options.Mode is -rw-------: only a path has permissions"},
+		{"@x", transport.Config{Options: unix.Options{Mode: 0o600}}, "Options.Mode is -rw-------: only a path has permissions"},
+		{"", transport.Config{Options: unix.Options{Local: "/nonexistent/x"}}, "/nonexistent/x: bind: no such file or directory"},
 	} {
-		before := descriptors(t)
-		tr, err := transport.Open("unixgram", c.address, &c.cfg)
-		if tr != nil || err == nil {
-			t.Fatalf("Open = %T, %v, want an error: %s", tr, err, c.want)
-		}
-		if op, ok := err.(*net.OpError); !ok || op.Op != "open" || op.Net != "unixgram" || err.Error() != "open unixgram"+c.want {
-			t.Errorf("got  %v\nwant open unixgram%s", err, c.want)
-		}
-		if after := descriptors(t); after != before {
-			t.Errorf("%s: %d descriptors are open, %d before", err, after, before)
-		}
+		wiretest.Refused(t, "unixgram", c.address, c.cfg, c.want)
 	}
 	for _, cfg := range []transport.Config{{RecvBuffer: 1}, {Batch: -1}, {Filter: []bpf.RawInstruction{{Op: 0xffff}}}, {Options: unix.Options{}}} {
-		before := descriptors(t)
+		before := wiretest.Descriptors(t)
 		if a, b, err := unix.Pair(&cfg); a != nil || b != nil || err == nil {
 			t.Errorf("Pair with %+v = %v, %v, %v, want an error", cfg, a, b, err)
 		}
-		if after := descriptors(t); after != before {
+		if after := wiretest.Descriptors(t); after != before {
 			t.Errorf("Pair: %d descriptors are open, %d before", after, before)
 		}
 	}
 }
 
-func descriptors(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
-}
-
 // What a peer attaches is not received, and so not open here for ever.
 func TestDescriptorsThatAPeerSendsAreNotTaken(t *testing.T) {
 	a, b := pair(t, nil)
-	before := descriptors(t)
+	before := wiretest.Descriptors(t)
 	for range 5 {
 		if err := sys.Sendmsg(a.FD(), []byte("x"), sys.UnixRights(0, 1, 2), nil, 0); err != nil {
 			t.Fatal(err)
 		}
 		recv(t, b, "x")
 	}
-	if after := descriptors(t); after != before {
+	if after := wiretest.Descriptors(t); after != before {
 		t.Errorf("%d descriptors are open, %d before", after, before)
 	}
 }
@@ -160,20 +135,7 @@ func TestFilterSeesThePayload(t *testing.T) {
 	a, b := pair(t, &transport.Config{Filter: filter})
 	send(t, a, "no", "yes", "", "y")
 	recv(t, b, "yes", "y")
-}
-
-// A socketpair has no names to connect to again.
-func TestPairWhosePeerIsGoneSaysSoForGood(t *testing.T) {
-	a, b := pair(t, nil)
-	send(t, b, "last")
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
-	recv(t, a, "last")
-	for _, want := range []error{sys.ECONNREFUSED, sys.ENOTCONN, sys.ENOTCONN} {
-		if n, err := a.Send([]transport.Message{text("x")}); n != 0 || !errors.Is(err, want) {
-			t.Errorf("Send = %d, %v, want %v", n, err, want)
-		}
-		recv(t, a)
+	if n := wiretest.Dropped(t, b); n != 0 {
+		t.Errorf("Dropped() = %d, want 0: what a filter keeps out is not counted", n)
 	}
 }

@@ -94,14 +94,12 @@ func (s *Socket) drain(fd int) (found bool) {
 			q.prepare(i, q.quotes[i][:])
 		}
 		got, errno := q.call(unix.SYS_RECVMMSG, fd, queueBatch, unix.MSG_ERRQUEUE)
-		switch errno {
-		case 0:
-			found = true
-		case unix.EAGAIN:
+		if errno != 0 {
+			// EAGAIN, or before Linux 4.20 the error of an entry that has just
+			// come: it makes the descriptor ready, for the next Recv.
 			return found
-		default:
-			continue // the error of an entry that has just come
 		}
+		found = true
 		for i := range q.packets[:got] {
 			h, p := &q.headers[i], &q.packets[i]
 			p.nameLen, p.controlLen = int(h.Hdr.Namelen), int(h.Hdr.Controllen)
@@ -140,7 +138,7 @@ func (q *errorQueue) report(p *Packet, e *unix.SockExtendedErr, offender, quote 
 	if r.Errno == unix.EMSGSIZE {
 		r.MTU = e.Info
 	}
-	r.Peer, r.From = p.addr4(), address(offender)
+	r.Peer, r.From, r.Ifindex = p.addr4(), address(offender), p.ifindex()
 	if e.Origin == unix.SO_EE_ORIGIN_ICMP6 {
 		r.Peer = p.addr6()
 	}
@@ -151,6 +149,20 @@ func (q *errorQueue) report(p *Packet, e *unix.SockExtendedErr, offender, quote 
 	if to := q.ring.next(); to != nil {
 		*to = *r
 	}
+}
+
+// ifindex is the interface that a packet came in by (IP_PKTINFO in ip(7),
+// IPV6_RECVPKTINFO in RFC 3542, 6.1), 0 if that was not asked for.
+func (p *Packet) ifindex() int {
+	for h, data := range p.each {
+		switch {
+		case h.Level == unix.SOL_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			return int(int32(binary.NativeEndian.Uint32(data)))
+		case h.Level == unix.SOL_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			return int(int32(binary.NativeEndian.Uint32(data[16:])))
+		}
+	}
+	return 0
 }
 
 // address reads a struct sockaddr_in or sockaddr_in6, which may be cut off.

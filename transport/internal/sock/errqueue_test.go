@@ -92,6 +92,41 @@ func TestErrorQueueKeepsWhatTheNetworkSays(t *testing.T) {
 	}
 }
 
+func TestReportNamesTheInterface(t *testing.T) {
+	pktinfo4 := binary.NativeEndian.AppendUint32(nil, 7)
+	pktinfo4 = append(pktinfo4, make([]byte, unix.SizeofInet4Pktinfo-4)...)
+	pktinfo6 := binary.NativeEndian.AppendUint32(make([]byte, 16), 8)
+	for _, c := range []struct {
+		name        string
+		level, kind int32
+		data        []byte
+		want        int
+	}{
+		{"none", 0, 0, nil, 0},
+		{"IPv4", unix.SOL_IP, unix.IP_PKTINFO, pktinfo4, 7},
+		{"IPv6", unix.SOL_IPV6, unix.IPV6_PKTINFO, pktinfo6, 8},
+		{"IPv4, too short", unix.SOL_IP, unix.IP_PKTINFO, pktinfo4[:8], 0},
+		{"IPv6, too short", unix.SOL_IPV6, unix.IPV6_PKTINFO, pktinfo6[:16], 0},
+		{"another level's number of IPv4", unix.SOL_SOCKET, unix.IP_PKTINFO, pktinfo4, 0},
+		{"another level's number of IPv6", unix.SOL_SOCKET, unix.IPV6_PKTINFO, pktinfo6, 0},
+		{"another type of IPv4", unix.SOL_IP, unix.IP_TTL, pktinfo4, 0},
+		{"another type of IPv6", unix.SOL_IPV6, unix.IPV6_HOPLIMIT, pktinfo6, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, _ := unstarted(t, nil)
+			s.SetErrors(func(r *transport.ErrorReport) bool { return r.Ifindex == c.want })
+			p := errorEntry(unix.SockExtendedErr{Origin: unix.SO_EE_ORIGIN_ICMP}, "192.0.2.9")
+			if c.data != nil {
+				copy(p.append(c.level, c.kind, len(c.data)), c.data)
+			}
+			s.queued(p, nil)
+			if n, _, err := s.ErrorReports(make([]transport.ErrorReport, 2)); n != 1 || err != nil {
+				t.Errorf("%d reports name interface %d, %v", n, c.want, err)
+			}
+		})
+	}
+}
+
 // Control messages may be cut off (MSG_CTRUNC), and their lengths may lie.
 func TestErrorQueueSurvivesWhatIsCutOff(t *testing.T) {
 	s, _ := unstarted(t, nil)

@@ -76,6 +76,11 @@ func (s *Socket) Recv(ms []transport.Message) (int, error) {
 // batch it reports how far it got, and the reason only when the next call
 // begins with the message concerned; Send does the same with a message that
 // cannot be encoded.
+//
+// With error reports an error that comes twice in a row is taken as the
+// message's own. The kernel has nothing that would tell it from two equal ones
+// of earlier messages, the second of which came between two system calls: in
+// such a flood a message that could be sent is refused.
 func (s *Socket) Send(ms []transport.Message) (int, error) {
 	s.out.Lock()
 	defer s.out.Unlock()
@@ -127,8 +132,11 @@ func (s *Socket) send(fd int, ms []transport.Message) (int, error) {
 	if errno == unix.ENOBUFS && !writable(fd) {
 		errno = unix.EAGAIN
 	}
-	if s.stamps.sent(errno) {
+	switch s.stamps.sent(errno) {
+	case sendAgain:
 		return s.sendSingly(fd, ms)
+	case numberAnew:
+		s.stamps.renumber(fd)
 	}
 	switch errno {
 	case 0:

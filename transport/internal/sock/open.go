@@ -170,14 +170,17 @@ func (s *Socket) Connect(addr unix.Sockaddr) error {
 // first throws away what arrived between socket(2) and the filter that Open put
 // in its way. Nothing else may be set afterwards.
 func (s *Socket) Start(cfg *transport.Config) error {
-	for {
+	for errs := 0; ; {
 		_, _, err := unix.Recvfrom(s.FD(), nil, unix.MSG_DONTWAIT)
 		if err == unix.EAGAIN {
 			break
 		}
+		if err == nil || err == unix.EINTR {
+			continue
+		}
 		// With error reports it may be that of another program's message, which
-		// the error queue has as well.
-		if err != nil && err != unix.EINTR && s.queue.off != nil {
+		// the error queue has as well. The socket's own never ends.
+		if errs++; s.queue.off != nil || errs > queuePasses {
 			return opError("open", s.network, nil, os.NewSyscallError("recvfrom", err))
 		}
 	}

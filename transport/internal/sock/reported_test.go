@@ -2,6 +2,7 @@ package sock
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -37,6 +38,19 @@ func TestStartIsNotToldOfErrorsThatHaveAReport(t *testing.T) {
 	recv(t, s) // nothing, and no error
 	if n, _, _ := s.ErrorReports(make([]transport.ErrorReport, 2)); n != 1 {
 		t.Errorf("there are %d reports, want 1", n)
+	}
+}
+
+// An error of the socket itself never ends.
+func TestStartGivesUp(t *testing.T) {
+	s, _ := refusing(t, keepAll)
+	fd := s.fd.Swap(math.MaxInt32)
+	defer s.fd.Store(fd)
+	if err := s.Start(nil); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("Start = %v, want EBADF", err)
+	}
+	if s.drain(math.MaxInt32) {
+		t.Error("there is something in the error queue of no socket")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync/atomic"
 	"time"
@@ -37,8 +38,12 @@ type stamper struct {
 	// counts: the kernel numbers the messages itself, from 0, as it does not
 	// know SCM_TS_OPT_ID.
 	counts  atomic.Bool
-	counted uint32          // the number of the next message. Send only
-	ids     []atomic.Uint64 // by number modulo maxCounted: number<<32 | Message.ID
+	counted uint32       // the number of the next message. Send only
+	taken   bool         // a message was numbered by the kernel. Send only
+	owed    atomic.Int64 // numbered messages whose stamps have not come
+	// doubtful: smaller numbers may be from before the kernel began anew.
+	doubtful atomic.Uint32
+	ids      []atomic.Uint64 // by number modulo maxCounted: number<<32 | Message.ID
 }
 
 // SetStamps asks for kernel time stamps: Time of each received message, and
@@ -49,7 +54,9 @@ type stamper struct {
 // A message's stamp comes back under its ID where the kernel takes that from us
 // (SCM_TS_OPT_ID, Linux 6.13). Elsewhere it numbers the messages, and each is
 // sent by a call of its own, since a batch that ends early would not tell
-// whether the message at which it did was numbered.
+// whether the message at which it did was numbered. After a failure that does
+// not tell either, the kernel is made to begin anew: if stamps are under way
+// then, those with a number that was given out before count as lost.
 func (s *Socket) SetStamps() {
 	t := &s.stamps
 	if err := s.Set("SO_TIMESTAMPING", unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, stampFlags); err != nil {
@@ -87,18 +94,34 @@ func (t *stamper) number(m *transport.Message, p *Packet) {
 	}
 }
 
-// sent is told how sending ended. It tells whether to try again: the kernel does
-// not take our numbers. A message that the queueing discipline drops (ENOBUFS)
-// has been numbered; with other errors it does not get that far.
-func (t *stamper) sent(errno unix.Errno) (again bool) {
+// What is to be done after sending.
+const (
+	nothing    = iota
+	sendAgain  // the kernel does not take our numbers
+	numberAnew // the kernel may or may not have numbered the message
+)
+
+// sent is told how sending ended, and tells what is to be done. Errors of the
+// message's length, address or route come before it is numbered. A message that
+// a firewall refuses (EPERM) or the queueing discipline drops (ENOBUFS) has been
+// numbered, but both errors have other causes as well, and whether one for want
+// of room (EAGAIN) gives the number back depends on the kernel (since Linux 6.8).
+func (t *stamper) sent(errno unix.Errno) int {
 	switch {
 	case t.off != nil:
 	case t.counts.Load():
-		switch {
-		case errno == 0 || errno == unix.ENOBUFS:
+		switch errno {
+		case 0:
 			t.counted++
-		case errno == unix.EINVAL && t.counted == 0:
-			t.counts.Store(false) // it was the message, not our number
+			t.taken = true
+			t.owed.Add(1)
+		case unix.EINVAL:
+			if !t.taken {
+				t.counts.Store(false) // it was the message, not our number
+			}
+		case unix.EMSGSIZE, unix.EACCES, unix.ENETUNREACH:
+		default:
+			return numberAnew
 		}
 	case errno == 0:
 		t.proven = true
@@ -107,17 +130,34 @@ func (t *stamper) sent(errno unix.Errno) (again bool) {
 			t.ids = make([]atomic.Uint64, maxCounted)
 		}
 		t.counts.Store(true)
-		return true
+		return sendAgain
 	}
-	return false
+	return nothing
+}
+
+// renumber makes the kernel begin with 0 anew, as it does when OPT_ID is
+// switched on. While it is off, stamps have the number 0.
+func (t *stamper) renumber(fd int) {
+	doubtful := max(t.doubtful.Load(), t.counted)
+	if t.owed.Load() == 0 {
+		doubtful = 0
+	}
+	t.doubtful.Store(doubtful) // before there is a message that it concerns
+	for _, flags := range [...]int{stampFlags &^ unix.SOF_TIMESTAMPING_OPT_ID, stampFlags} {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags) != nil {
+			t.doubtful.Store(math.MaxUint32) // never to be trusted again
+		}
+	}
+	t.counted = 0
 }
 
 // received stores a transmit stamp that came back under a number.
 func (t *stamper) received(number uint32, at time.Time) {
 	if t.counts.Load() {
+		t.owed.Add(-1)
 		id := t.ids[number%maxCounted].Load()
-		if uint32(id>>32) != number {
-			t.ring.lost++ // so late that others have taken its place
+		if uint32(id>>32) != number || number < t.doubtful.Load() {
+			t.ring.lost++ // others have, or may have, taken its place
 			return
 		}
 		number = uint32(id)

@@ -3,6 +3,7 @@ package sock
 import (
 	"errors"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"iomux/transport"
+	"iomux/transport/netlab"
 )
 
 // stamped opens a socket with time stamps, on which the kernel numbers the
@@ -140,12 +142,16 @@ func TestBadFirstMessageProvesNothingAboutNumbers(t *testing.T) {
 	}
 }
 
-// A message that the queueing discipline drops has been numbered.
+// Whether a message that fails was numbered is not known, but what follows has
+// its own stamps.
 func TestStampsStayWithTheirMessagesAfterDrops(t *testing.T) {
 	far := cable(t)
 	for _, counts := range []bool{false, true} {
 		s := reporting(t, counts)
 		send(t, s, numbered(far, 1))
+		if got, want := stamps(t, s, 1), []uint32{1}; !slices.Equal(got, want) {
+			t.Errorf("counts is %v: the stamps are of %v, want %v", counts, got, want)
+		}
 		starve := hold(t)
 		long := datagram(far, strings.Repeat("x", 1000))
 		for range 3 {
@@ -155,9 +161,76 @@ func TestStampsStayWithTheirMessagesAfterDrops(t *testing.T) {
 		}
 		starve()
 		send(t, s, numbered(far, 2), numbered(far, 3))
-		if got, want := stamps(t, s, 3), []uint32{1, 2, 3}; !slices.Equal(got, want) {
+		if got, want := stamps(t, s, 2), []uint32{2, 3}; !slices.Equal(got, want) {
 			t.Errorf("counts is %v: the stamps are of %v, want %v", counts, got, want)
 		}
+	}
+}
+
+// refuse has the firewall refuse what goes to a port, with EPERM.
+func refuse(t *testing.T, port string) {
+	t.Helper()
+	netlab.Need(t)
+	nft, err := exec.LookPath("nft")
+	if err != nil {
+		t.Skip("nft is not installed")
+	}
+	if out, err := exec.Command(nft, "add table ip refuse; add chain ip refuse out { type filter hook output priority 0; }; add rule ip refuse out udp dport "+port+" drop").CombinedOutput(); err != nil {
+		t.Skipf("the firewall cannot be set up: %v: %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command(nft, "delete table ip refuse").Run() })
+}
+
+func TestStampsStayWithTheirMessagesAfterTheFirewallRefuses(t *testing.T) {
+	refuse(t, "9")
+	for _, counts := range []bool{false, true} {
+		s, to := stamped(t, counts)
+		for round := range uint32(3) {
+			send(t, s, numbered(to, 10*round+1), numbered(to, 10*round+2))
+			if got, want := stamps(t, s, 2), []uint32{10*round + 1, 10*round + 2}; !slices.Equal(got, want) {
+				t.Errorf("counts is %v: the stamps are of %v, want %v", counts, got, want)
+			}
+			for range 2 {
+				refused := numbered(netip.AddrPortFrom(to.Addr(), 9), 99)
+				if n, err := s.Send([]transport.Message{refused}); n != 0 || !errors.Is(err, syscall.EPERM) {
+					t.Fatalf("Send of what is refused = %d, %v, want EPERM", n, err)
+				}
+			}
+		}
+	}
+}
+
+// Stamps are under way when the kernel begins to number anew: a number that was
+// given out before tells nothing.
+func TestStampOfADoubtfulNumberIsLost(t *testing.T) {
+	refuse(t, "9")
+	s, to := stamped(t, true)
+	send(t, s, numbered(to, 1), numbered(to, 2))
+	refused := numbered(netip.AddrPortFrom(to.Addr(), 9), 99)
+	for range 2 { // a second time without a message in between changes nothing
+		if n, err := s.Send([]transport.Message{refused}); n != 0 || !errors.Is(err, syscall.EPERM) {
+			t.Fatalf("Send of what is refused = %d, %v, want EPERM", n, err)
+		}
+	}
+	send(t, s, numbered(to, 3), numbered(to, 4), numbered(to, 5))
+	var got []uint32
+	for buf := make([]transport.TransmitStamp, 9); ; await(t, s) {
+		if _, err := s.Recv(slots(9)); err != nil {
+			t.Fatal(err)
+		}
+		n, lost, err := s.TransmitStamps(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, stamp := range buf[:n] {
+			got = append(got, stamp.ID)
+		}
+		if len(got)+int(lost) >= 5 {
+			break
+		}
+	}
+	if want := []uint32{5}; !slices.Equal(got, want) {
+		t.Errorf("the stamps are of %v, want %v: the numbers of the others are doubtful", got, want)
 	}
 }
 
