@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -287,11 +288,11 @@ func TestStressTogether(t *testing.T) {
 func TestStressTogetherCatchesBugs(t *testing.T) {
 	for name, bug := range map[string]struct {
 		wrap func(Mux) Mux
-		says string
+		says string // one of these, between bars
 	}{
 		"a Modify keeps the old token":           {func(m Mux) Mux { return &oldToken{Mux: m, tokens: make(map[int]uint64)} }, "token"},
 		"what was removed is reported once more": {func(m Mux) Mux { return &reportsRemoved{Mux: m, tokens: make(map[int]uint64)} }, "after it was replaced or removed"},
-		"every 50th event is lost":               {func(m Mux) Mux { return &swallows{Mux: m} }, "do not report it"},
+		"every 50th event is lost":               {func(m Mux) Mux { return &swallows{Mux: m} }, "do not report it|is not reported"},
 		"a Wake is lost":                         {func(m Mux) Mux { return &lostWake{m} }, "when it is woken"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -305,9 +306,10 @@ func TestStressTogetherCatchesBugs(t *testing.T) {
 			}
 			const impatient = 100 * time.Millisecond
 			var said []string
-			for seed := range uint64(20) {
+			for seed := range uint64(200) { // the first few do, on most machines
 				_, err := stressTogether(broken, 1+seed, impatient)
-				if said = append(said, fmt.Sprint(err)); !strings.Contains(said[seed], bug.says) {
+				said = append(said, fmt.Sprint(err))
+				if !slices.ContainsFunc(strings.Split(bug.says, "|"), func(text string) bool { return strings.Contains(said[seed], text) }) {
 					continue
 				}
 				// It must not be the machine that is too slow for the watchdog.
