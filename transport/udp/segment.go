@@ -42,7 +42,8 @@ func (c *conn) GSO() error {
 	return nil
 }
 
-// Dropped does not count what was kept out until the socket was open.
+// Dropped does not count what was kept out until the socket was open, but for what was
+// being delivered at that moment.
 func (c *conn) Dropped() (uint32, error) {
 	n, err := c.Socket.Dropped()
 	return n - c.dropped, err

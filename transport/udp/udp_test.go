@@ -150,7 +150,9 @@ func TestLinkLocalPeersAreToldApartByTheInterface(t *testing.T) {
 	}
 }
 
-// What comes between bind(2) and the end of Open is nobody's loss.
+// What comes between bind(2) and the end of Open is nobody's loss, but for the one
+// datagram that the sender has on its way just as the filter that keeps all out is
+// taken away: the kernel may count it afterwards.
 func TestNothingIsDroppedAtFirst(t *testing.T) {
 	from, reserved := open(t, "udp4", "", nil), open(t, "udp4", "127.0.0.1:0", nil)
 	at := reserved.LocalAddr()
@@ -169,8 +171,8 @@ func TestNothingIsDroppedAtFirst(t *testing.T) {
 		}()
 		b := open(t, "udp4", at.String(), nil)
 		<-sent
-		if n := wiretest.Dropped(t, b); n != 0 {
-			t.Errorf("Dropped() = %d, want 0", n)
+		if n := wiretest.Dropped(t, b); n > 1 {
+			t.Errorf("Dropped() = %d, want 0, or 1 that was on its way", n)
 		}
 		b.Close()
 	}
