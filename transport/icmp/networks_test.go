@@ -9,6 +9,7 @@ import (
 
 	"iomux/transport"
 	"iomux/transport/icmp"
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/netlab"
 )
 
@@ -111,26 +112,16 @@ func cable(t *testing.T) *netlab.Namespace {
 }
 
 // hold keeps in the queueing discipline what is sent through near, until
-// release, which throws it away: 40 bytes leave in a second. Frames longer than
-// 160 bytes are dropped.
+// release, which throws it away. Frames longer than 160 bytes are dropped.
 func hold(t *testing.T) (release func()) {
 	t.Helper()
-	link, err := netlink.LinkByName("near")
+	drop, err := wiretest.Hold(160)
 	if err != nil {
-		t.Fatal(err)
-	}
-	bucket := &netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
-		Rate:       40,           // bytes per second
-		Buffer:     4 * 1e9 / 64, // 4 seconds' worth of tokens, in ticks of 64 ns
-		Limit:      1 << 24,      // bytes
-	}
-	if err := netlink.QdiscAdd(bucket); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
 		t.Helper()
-		if err := netlink.QdiscDel(bucket); err != nil {
+		if err := drop(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -38,7 +38,7 @@ func TestSystemCallsOfABatch(t *testing.T) {
 	}
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("strace is not installed")
+		t.Skip("strace is not installed (apt-get install strace)")
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"iomux/transport/internal/wiretest"
 	"iomux/transport/netlab"
 )
 
@@ -60,22 +61,13 @@ func cable(t *testing.T) netip.AddrPort {
 // release; frames longer than 160 bytes are dropped.
 func hold(t *testing.T) (release func()) {
 	t.Helper()
-	link, err := netlink.LinkByName("near")
+	drop, err := wiretest.Hold(160)
 	if err != nil {
-		t.Fatal(err)
-	}
-	bucket := &netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
-		Rate:       40,           // bytes per second
-		Buffer:     4 * 1e9 / 64, // 4 seconds' worth of tokens, in ticks of 64 ns
-		Limit:      1 << 24,      // bytes
-	}
-	if err := netlink.QdiscAdd(bucket); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
 		t.Helper()
-		if err := netlink.QdiscDel(bucket); err != nil {
+		if err := drop(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -173,7 +173,7 @@ func refuse(t *testing.T, port string) {
 	netlab.Need(t)
 	nft, err := exec.LookPath("nft")
 	if err != nil {
-		t.Skip("nft is not installed")
+		t.Skip("nft is not installed (apt-get install nftables)")
 	}
 	if out, err := exec.Command(nft, "add table ip refuse; add chain ip refuse out { type filter hook output priority 0; }; add rule ip refuse out udp dport "+port+" drop").CombinedOutput(); err != nil {
 		t.Skipf("the firewall cannot be set up: %v: %s", err, out)
