@@ -11,11 +11,21 @@ import (
 
 // enable switches on what raw sockets and ping sockets have in common.
 func (f *family) enable(s *sock.Socket, o Options) error {
+	if !o.NoPacketInfo {
+		if err := f.receive(s, f.info); err != nil {
+			return err
+		}
+	}
 	if o.Stamps {
 		s.SetStamps()
 	}
 	if o.Errors {
 		s.SetErrors(func(r *transport.ErrorReport) bool { return o.Identifier == 0 || f.quotes(r, o.Identifier) })
+	}
+	if o.Broadcast {
+		if err := s.Set("SO_BROADCAST", unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err != nil {
+			return err
+		}
 	}
 	if !o.DontFragment {
 		return nil

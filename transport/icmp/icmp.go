@@ -43,7 +43,7 @@
 // The Config is honoured but for Queues, as a socket has one queue. Source is
 // put into each message that has no Local, by IP_PKTINFO: unlike an address to
 // bind to, it does not restrict what is received. Sending to an IPv4 broadcast
-// address is EACCES, as SO_BROADCAST is not set.
+// address is EACCES unless the [Options] ask for Broadcast.
 //
 // # Time stamps, errors and drops
 //
@@ -107,6 +107,13 @@ type Options struct {
 	// way: one that is too long for the interface is EMSGSIZE. What the kernel
 	// knows about the path does not count (IP_PMTUDISC_PROBE in ip(7)).
 	DontFragment bool
+	// NoPacketInfo leaves Local, Ifindex and the flag Broadcast of what is received
+	// unknown, and spares what they cost: IP_PKTINFO takes a look at the routes for
+	// each packet.
+	NoPacketInfo bool
+	// Broadcast allows sending to broadcast addresses (SO_BROADCAST in socket(7));
+	// without it that is EACCES. IPv6 has none, so that it changes nothing there.
+	Broadcast bool
 }
 
 // check reads what is the networks' own in a Config.

@@ -65,7 +65,7 @@ func (f *family) openPing(network, address string, cfg *transport.Config) (trans
 				`or use the network "` + f.raw + `", which needs CAP_NET_RAW instead`,
 		},
 	}, addr, cfg, func(s *sock.Socket) error {
-		if err := f.receive(s, f.info, f.ttl, f.tos); err != nil {
+		if err := f.receive(s, f.ttl, f.tos); err != nil {
 			return err
 		}
 		return f.enable(s, o)

@@ -53,8 +53,8 @@ func (f *family) openRaw(network, address string, cfg *transport.Config) (transp
 
 // deliver asks for these ICMP types, or for all if there are none.
 func (f *family) deliver(s *sock.Socket, types []uint8) error {
-	if err := f.receive(s, f.info); err != nil || len(types) == 0 {
-		return err
+	if len(types) == 0 {
+		return nil
 	}
 	var pass [256 / 32]uint32 // bit n is set: type n is delivered
 	for _, t := range types {

@@ -67,6 +67,7 @@ func (s *Socket) SetStamps() {
 	t.optID = unix.SCM_TS_OPT_ID
 	t.ring.entries = make([]transport.TransmitStamp, maxStamps)
 	s.openQueue()
+	awaitStamping()
 }
 
 // TransmitStamps is as transport.TransmitStamper has it.
