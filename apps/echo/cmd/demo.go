@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"iomux/apps/echo/prober"
+	"iomux/apps/echo/prober/targets"
 	"iomux/apps/echo/responder"
-	"iomux/codec"
 	"iomux/mux"
 	"iomux/mux/loop"
 	"iomux/transport"
@@ -77,7 +77,7 @@ func (o *demoOptions) run(ctx context.Context, w io.Writer) (err error) {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	end := onInterrupt(cancel, func() {})
+	end := onInterrupt(cancel, func() {}, endings...)
 	defer end()
 	defer cancel()
 
@@ -89,7 +89,7 @@ func (o *demoOptions) run(ctx context.Context, w io.Writer) (err error) {
 	r, err := responder.New(server.loop, server.transport, responder.Config{
 		Data: []byte(serverGreeting),
 		OnRequest: func(r responder.Request) {
-			server.received(r.Message, r.Echo)
+			server.received(r.Message.Peer.Addr(), r.Message.Bytes()[0], r.Echo.Code, r.Echo.Data)
 		},
 		OnFailure: server.failed,
 	})
@@ -99,53 +99,60 @@ func (o *demoOptions) run(ctx context.Context, w io.Writer) (err error) {
 	served := make(chan error, 1)
 	go func() { served <- server.run(ctx) }()
 
-	stats, err := o.greet(ctx, out)
+	sent, received, err := o.greet(ctx, out)
 	server.loop.Stop()
 	err = join(err, <-served, out.err)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\n--- %s: the client sent %d and received %d, the server received %d and answered %d ---\n",
-		o.backend, stats.Sent, stats.Received, r.Stats().Received, r.Stats().Answered)
+		o.backend, sent, received, r.Stats().Received, r.Stats().Answered)
 	switch {
 	case out.err != nil:
 		return out.err
-	case stats.Received < uint64(o.count):
+	case received < uint64(o.count):
 		return exitCode(exitUnanswered)
 	}
 	return nil
 }
 
-// greet is the client.
-func (o *demoOptions) greet(ctx context.Context, out *lines) (prober.Stats, error) {
+// greet is the client. It sends each greeting when the one before has been answered.
+func (o *demoOptions) greet(ctx context.Context, out *lines) (sent, received uint64, err error) {
 	fmt.Fprintf(out, "IP Address: %v\n", demoAddr)
+	var b targets.Builder
+	if err := b.Add(demoAddr.String()); err != nil {
+		return 0, 0, err
+	}
+	list, err := b.List()
+	if err != nil {
+		return 0, 0, err
+	}
 	client, err := o.open(out, "client", 0)
 	if err != nil {
-		return prober.Stats{}, err
+		return 0, 0, err
 	}
-	var p *prober.Prober
-	p, err = prober.New(client.loop, client.transport, prober.Config{
-		Targets:  []netip.Addr{demoAddr},
-		Count:    o.count,
-		Interval: patience,
-		Timeout:  patience,
-		Data:     []byte(clientGreeting),
-		ID:       prober.NewID(),
-		OnResult: func(res prober.Result) {
-			if res.Outcome == prober.Reply {
-				client.received(res.Message, res.Echo)
-				p.Next()
+	p, err := prober.New(client.loop, prober.Config{
+		Targets: list,
+		Count:   uint64(o.count),
+		Timeout: patience,
+		Window:  1,
+		Data:    []byte(clientGreeting), Verbatim: true,
+		Open: func(prober.Opening) (transport.Transport, error) { return client.transport, nil },
+		OnResult: func(r *prober.Result) {
+			if r.Size > 0 && r.Outcome.Final() { // with other data than was sent
+				received++
+				client.received(r.From, r.Type, r.Code, r.Data)
 			}
 		},
 		OnDone:    client.loop.Stop,
 		OnFailure: client.failed,
 	})
 	if err != nil {
-		return prober.Stats{}, join(err, client.loop.Close())
+		return 0, 0, join(err, client.loop.Close())
 	}
 	p.Start()
 	err = client.run(ctx)
-	return p.Stats(0), err
+	return p.Total().Counts().Sent, received, err
 }
 
 // side is one of the two that talk.
@@ -199,9 +206,9 @@ func (s *side) failed(err error) {
 }
 
 // received prints a message as the lesson does.
-func (s *side) received(m *transport.Message, e *codec.Echo) {
+func (s *side) received(from netip.Addr, typ, code uint8, data []byte) {
 	fmt.Fprintf(s.out, "\n%s:\nReceived ICMP message:\nSource IP: %v\nType: %d\nCode: %d\nOriginal Data: %s\n",
-		s.name, m.Peer.Addr(), m.Bytes()[0], e.Code, text(e.Data))
+		s.name, from, typ, code, text(data))
 }
 
 // lines lets both sides print, one at a time. It keeps the first error.

@@ -22,7 +22,7 @@ func TestPeersSeeEveryReplyOnceAndUnaltered(t *testing.T) {
 	for _, backend := range mux.Backends() {
 		t.Run(backend, func(t *testing.T) {
 			s := startServer(t, "--quiet", "--backend", backend)
-			capture := startCapture(t, tshark)
+			seen := startSniffer(t, tshark)
 
 			out := mustRun(t, exec.Command(ping, "-c", "20", "-l", "20", host))
 			mustContain(t, "ping", out, "20 packets transmitted, 20 received, 0% packet loss")
@@ -42,7 +42,7 @@ func TestPeersSeeEveryReplyOnceAndUnaltered(t *testing.T) {
 				t.Errorf("nping received %d replies, want 5:\n%s", got, out)
 			}
 
-			requests, replies := capture.stop()
+			requests, replies := seen.stop()
 			if want := 20 + 1 + 5 + 5; requests != want || replies != want {
 				t.Errorf("tshark saw %d requests and %d replies, want %d", requests, replies, want)
 			}
@@ -61,8 +61,8 @@ func mustNotContain(t *testing.T, what, got string, texts ...string) {
 	}
 }
 
-// capture is tshark on the loopback interface.
-type capture struct {
+// sniffer is tshark on the loopback interface.
+type sniffer struct {
 	*process
 	requests, replies int
 }
@@ -74,11 +74,11 @@ const (
 	endMark
 )
 
-// startCapture returns once tshark sees packets: it says that it captures some
+// startSniffer returns once tshark sees packets: it says that it captures some
 // time before it does.
-func startCapture(t *testing.T, tshark string) *capture {
+func startSniffer(t *testing.T, tshark string) *sniffer {
 	t.Helper()
-	c := &capture{process: start(t, exec.Command(tshark, "-i", "lo", "-l", "-n", "-o", "ip.check_checksum:TRUE",
+	c := &sniffer{process: start(t, exec.Command(tshark, "-i", "lo", "-l", "-n", "-o", "ip.check_checksum:TRUE",
 		"-T", "fields", "-e", "icmp.type", "-e", "icmp.checksum.status", "-e", "ip.checksum.status",
 		"-e", "_ws.malformed", "-e", "data.len", "-f", "icmp"))}
 	seen, stopped := make(chan bool), make(chan bool)
@@ -106,7 +106,7 @@ func mark(size int) {
 }
 
 // readTo sends a mark and reads up to the reply to it.
-func (c *capture) readTo(size int) {
+func (c *sniffer) readTo(size int) {
 	c.t.Helper()
 	mark(size)
 	for marks := 0; marks < 2; {
@@ -117,7 +117,7 @@ func (c *capture) readTo(size int) {
 }
 
 // next reads one packet and checks it. It returns the length of its data.
-func (c *capture) next() (data string) {
+func (c *sniffer) next() (data string) {
 	c.t.Helper()
 	line := strings.TrimRight(c.awaitLine("\t"), "\n")
 	f := strings.Split(line, "\t")
@@ -135,7 +135,7 @@ func (c *capture) next() (data string) {
 }
 
 // stop returns what has been captured since the start.
-func (c *capture) stop() (requests, replies int) {
+func (c *sniffer) stop() (requests, replies int) {
 	c.t.Helper()
 	c.readTo(endMark)
 	c.signal(syscall.SIGTERM)

@@ -77,7 +77,7 @@ func (o *serverOptions) run(ctx context.Context, stdout, stderr io.Writer) (err 
 	// The watch comes first, so that no signal finds the setting changed and
 	// nobody to restore it; deferred, so that a panic restores it too.
 	var kernel kernelReplies
-	end := onInterrupt(l.Stop, kernel.restoreAtOnce)
+	end := onInterrupt(l.Stop, kernel.restoreAtOnce, endings...)
 	defer end()
 	defer func() { err = join(err, kernel.restore()) }()
 	if o.network == rawNetwork {

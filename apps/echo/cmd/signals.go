@@ -11,14 +11,17 @@ import (
 // wish: timeout(1) and others signal a process and then its group.
 const echoOf = 500 * time.Millisecond
 
-// onInterrupt calls stop at the first signal that asks to end, and leaves at
-// the second, after calling atOnce: a command may be stuck in writing to a
-// terminal that is not read. Signals that the process was started to ignore (as
+// endings are the signals that end a server, or the demo.
+var endings = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+
+// onInterrupt calls stop at the first of the signals, and leaves at the second,
+// after calling atOnce: a command may be stuck in writing to a terminal that is not
+// read. Signals that the process was started to ignore (as
 // nohup(1) does) stay ignored. Broken pipes become errors of the write instead of
 // ending the process. The returned function ends the watch.
-func onInterrupt(stop, atOnce func()) (end func()) {
+func onInterrupt(stop, atOnce func(), signals ...os.Signal) (end func()) {
 	ch := make(chan os.Signal, 2)
-	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+	for _, sig := range signals {
 		if !signal.Ignored(sig) {
 			signal.Notify(ch, sig)
 		}

@@ -4,19 +4,42 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"net/netip"
 	"time"
 
 	"iomux/apps/echo/prober"
+	"iomux/apps/echo/prober/stats"
+	"iomux/apps/echo/prober/targets"
 	"iomux/mux"
 	"iomux/mux/loop"
 	"iomux/transport"
 	"iomux/transport/icmp"
 )
 
-// Three probes to two hosts, on a raw socket that receives the replies to them
-// and no others.
-func Example() {
+// Three probes to one host, one after the other.
+func ExampleRun() {
+	var b targets.Builder
+	if err := b.Add("127.0.0.1"); err != nil {
+		log.Fatal(err)
+	}
+	hosts, err := b.List()
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg := prober.Config{Targets: hosts, Count: 3, Window: 1, Timeout: 10 * time.Second, Data: make([]byte, 56)}
+	for r, err := range prober.Run(context.Background(), cfg) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(r.Addr, r.Number, r.Outcome, r.RTT > 0)
+	}
+	// Output:
+	// 127.0.0.1 1 reply true
+	// 127.0.0.1 2 reply true
+	// 127.0.0.1 3 reply true
+}
+
+// A network at ten thousand probes a second, on a loop that the program has anyway.
+func ExampleNew() {
 	m, err := mux.Open("")
 	if err != nil {
 		log.Fatal(err)
@@ -24,27 +47,19 @@ func Example() {
 	l := loop.New(m)
 	defer l.Close()
 
-	id := prober.NewID()
-	filter, err := icmp.EchoReplyFilter(id)
+	var b targets.Builder
+	if err := b.Add("127.0.0.0/24"); err != nil {
+		log.Fatal(err)
+	}
+	hosts, err := b.List()
 	if err != nil {
 		log.Fatal(err)
 	}
-	t, err := transport.Open("ip4:icmp", "", &transport.Config{Filter: filter})
-	if err != nil {
-		log.Fatal(err)
-	}
-	l.Own(t)
-
-	hosts := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")}
-	p, err := prober.New(l, t, prober.Config{
-		Targets:  hosts,
-		ID:       id,
-		Count:    3,
-		Interval: 10 * time.Millisecond,
-		Timeout:  10 * time.Second,
-		OnResult: func(r prober.Result) {
-			if r.Outcome != prober.Reply {
-				fmt.Println(hosts[r.Target], r.Outcome, r.Seq)
+	p, err := prober.New(l, prober.Config{
+		Targets: hosts, Count: 2, Rate: 10_000, Timeout: 10 * time.Second, Data: make([]byte, 56),
+		OnResult: func(r *prober.Result) {
+			if r.Outcome != stats.Reply {
+				fmt.Println(r.Addr, r.Outcome)
 			}
 		},
 		OnDone: l.Stop,
@@ -52,15 +67,54 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	l.Own(p)
 	p.Start()
 	if err := l.Run(context.Background()); err != nil {
 		log.Fatal(err)
 	}
-	for i, host := range hosts {
-		s := p.Stats(i)
-		fmt.Printf("%v: %d sent, %d received, %.0f%% lost\n", host, s.Sent, s.Received, 100*s.Loss())
+	c := p.Total().Counts()
+	fmt.Printf("%d sent, %d received, %.0f%% lost\n", c.Sent, c.Received(), 100*c.Loss())
+	// Output: 512 sent, 512 received, 0% lost
+}
+
+// A transport of one's own: here one that counts what it sends.
+func ExampleConfig_open() {
+	var b targets.Builder
+	if err := b.Add("127.0.0.1"); err != nil {
+		log.Fatal(err)
 	}
-	// Output:
-	// 127.0.0.1: 3 sent, 3 received, 0% lost
-	// 127.0.0.2: 3 sent, 3 received, 0% lost
+	hosts, err := b.List()
+	if err != nil {
+		log.Fatal(err)
+	}
+	var counted *counting
+	cfg := prober.Config{Targets: hosts, Count: 5, Timeout: 10 * time.Second,
+		Open: func(o prober.Opening) (transport.Transport, error) {
+			filter, err := icmp.ProbeFilter(o.Identifier)
+			if err != nil {
+				return nil, err
+			}
+			o.Config.Filter = filter
+			t, err := transport.Open("ip4:icmp", "", &o.Config)
+			counted = &counting{Transport: t}
+			return counted, err
+		}}
+	for r, err := range prober.Run(context.Background(), cfg) {
+		if err != nil || r.Outcome != stats.Reply {
+			log.Fatal(r, err)
+		}
+	}
+	fmt.Println(counted.sent, "sent")
+	// Output: 5 sent
+}
+
+type counting struct {
+	transport.Transport
+	sent int
+}
+
+func (c *counting) Send(ms []transport.Message) (int, error) {
+	n, err := c.Transport.Send(ms)
+	c.sent += n
+	return n, err
 }

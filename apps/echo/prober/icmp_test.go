@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"iomux/apps/echo/prober"
-	"iomux/apps/echo/responder"
+	"iomux/apps/echo/prober/stats"
 	"iomux/mux"
 	"iomux/mux/loop"
 	"iomux/transport"
@@ -18,8 +18,6 @@ import (
 
 // patience is a timeout that no reply exceeds, however slow the machine.
 const patience = 30 * time.Second
-
-var loopback = netip.MustParseAddr("127.0.0.1")
 
 // kernelReplies switches the kernel's echo replies in the private namespace that
 // the test runs in.
@@ -37,27 +35,6 @@ func kernelReplies(t *testing.T, on bool) *netlab.Namespace {
 	return ns
 }
 
-// open opens a transport that the loop closes.
-func open(t *testing.T, l *loop.Loop, network string, cfg *transport.Config) transport.Transport {
-	t.Helper()
-	tr, err := transport.Open(network, "", cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Own(tr)
-	return tr
-}
-
-// openFor opens a raw socket that receives replies with one identifier.
-func openFor(t *testing.T, l *loop.Loop, id uint16) transport.Transport {
-	t.Helper()
-	filter, err := icmp.EchoReplyFilter(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return open(t, l, "ip4:icmp", &transport.Config{Filter: filter})
-}
-
 func newLoop(t *testing.T, backend string) *loop.Loop {
 	t.Helper()
 	m, err := mux.Open(backend)
@@ -73,18 +50,21 @@ func newLoop(t *testing.T, backend string) *loop.Loop {
 	return l
 }
 
-// newProber makes a patient prober, the failure of which ends the test.
-func newProber(t *testing.T, l *loop.Loop, tr transport.Transport, cfg prober.Config) *prober.Prober {
+// newProber makes a prober on real sockets, the failure of which ends the test.
+func newProber(t *testing.T, l *loop.Loop, cfg prober.Config) *prober.Prober {
 	t.Helper()
-	cfg.Timeout = patience
+	if cfg.Timeout == 0 {
+		cfg.Timeout = patience
+	}
 	cfg.OnFailure = func(err error) {
 		t.Error(err)
 		l.Stop()
 	}
-	p, err := prober.New(l, tr, cfg)
+	p, err := prober.New(l, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.Own(p)
 	return p
 }
 
@@ -98,171 +78,154 @@ func run(t *testing.T, l *loop.Loop) {
 	}
 }
 
-// respond answers echo requests on a loop of its own until the end of the test.
-func respond(t *testing.T, backend string) {
+// wantAll checks that all probes of both kinds were answered, and there was nothing
+// else.
+func wantAll(t *testing.T, p *prober.Prober, n uint64) {
 	t.Helper()
-	l := newLoop(t, backend)
-	tr := open(t, l, "ip4:icmp", &transport.Config{Options: icmp.Options{Types: []uint8{8}}})
-	if _, err := responder.New(l, tr, responder.Config{}); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error)
-	go func() { ended <- l.Run(context.Background()) }()
-	t.Cleanup(func() {
-		l.Stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestNoReplyIsLostOnAnyBackend(t *testing.T) {
-	for _, backend := range mux.Backends() {
-		for _, from := range []string{"kernel", "responder"} {
-			t.Run(backend+"/"+from, func(t *testing.T) {
-				kernelReplies(t, from == "kernel")
-				if from == "responder" {
-					respond(t, backend)
-				}
-				l := newLoop(t, backend)
-				id := prober.NewID()
-				p := newProber(t, l, openFor(t, l, id), prober.Config{
-					Targets: []netip.Addr{loopback}, ID: id, Count: 1000, Interval: time.Millisecond,
-					Data:   []byte("Hello from client!"),
-					OnDone: l.Stop,
-				})
-				p.Start()
-				run(t, l)
-				s := p.Stats(0)
-				if s.Sent != 1000 || s.Received != 1000 || s.Duplicates+s.Late+s.Lost+s.SendErrors+s.Altered+p.Stray()+p.Corrupt() != 0 {
-					t.Errorf("%+v, %d stray, %d corrupt", s, p.Stray(), p.Corrupt())
-				}
-				if s.Min <= 0 || s.Max > patience || s.Mean() < s.Min || s.Mean() > s.Max || s.Deviation() > s.Max {
-					t.Errorf("round-trip times: %+v", s)
-				}
-			})
-		}
+	want := stats.Counts{Sent: n}
+	want.Of[stats.Reply] = n
+	if c := p.Total().Counts(); c != want || p.Stray() != 0 {
+		t.Errorf("%+v, %d stray, want %d replies and nothing else", c, p.Stray(), n)
 	}
 }
 
-// Every one of these rounds brings more replies than a receive buffer holds.
-func TestLargeRoundsLoseNoReplies(t *testing.T) {
-	kernelReplies(t, true)
-	l := newLoop(t, "")
-	var targets []netip.Addr
-	for a := netip.MustParseAddr("127.1.0.1"); len(targets) < 4096; a = a.Next() {
-		targets = append(targets, a)
+// openPing opens a ping socket even where a raw one may be had.
+func openPing(o prober.Opening) (transport.Transport, error) {
+	network := "udp4:icmp"
+	if o.IPv6 {
+		network = "udp6:ipv6-icmp"
 	}
-	id := prober.NewID()
-	p := newProber(t, l, openFor(t, l, id), prober.Config{
-		Targets: targets, ID: id, Count: 3, Interval: 10 * time.Millisecond, OnDone: l.Stop,
-	})
-	p.Start()
-	run(t, l)
-	for i, a := range targets {
-		if s := p.Stats(i); s.Sent != 3 || s.Received != 3 {
-			t.Fatalf("%v: %+v", a, s)
-		}
-	}
+	cfg := o.Config
+	cfg.Options = icmp.Options{Stamps: o.Stamps, Errors: true, DontFragment: o.DontFragment, Broadcast: o.Broadcast}
+	return transport.Open(network, "", &cfg)
 }
 
-func TestPingSocket(t *testing.T) {
+func TestNoReplyIsLostOnAnyBackendAndSocket(t *testing.T) {
 	ns := kernelReplies(t, true)
 	if err := ns.SetPingGroups(0, 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, backend := range mux.Backends() {
-		t.Run(backend, func(t *testing.T) {
-			l := newLoop(t, backend)
-			p := newProber(t, l, open(t, l, "udp4:icmp", nil), prober.Config{
-				Targets: []netip.Addr{loopback, netip.MustParseAddr("127.0.0.5")},
-				Count:   200, Interval: time.Millisecond, Data: make([]byte, 56), OnDone: l.Stop,
-			})
-			p.Start()
-			run(t, l)
-			for i := range 2 {
-				if s := p.Stats(i); s.Sent != 200 || s.Received != 200 || s.Duplicates+s.Altered+p.Stray()+p.Corrupt() != 0 {
-					t.Errorf("%+v, %d stray, %d corrupt", s, p.Stray(), p.Corrupt())
+		for name, open := range map[string]func(prober.Opening) (transport.Transport, error){"raw": nil, "ping": openPing} {
+			t.Run(backend+"/"+name, func(t *testing.T) {
+				l := newLoop(t, backend)
+				p := newProber(t, l, prober.Config{Targets: list("127.0.0.1", "::1", "127.0.0.5"), Count: 300, Interval: time.Millisecond,
+					Data: make([]byte, 56), Open: open, OnDone: l.Stop})
+				p.Start()
+				run(t, l)
+				wantAll(t, p, 900)
+				if s := p.Total().Summary(); s.Min <= 0 || s.Max > patience {
+					t.Errorf("%+v", s)
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
-func TestProbersWithFiltersDoNotSeeEachOthersReplies(t *testing.T) {
+// Flat out, the receive buffer holds what comes.
+func TestLargeRoundsLoseNoReplies(t *testing.T) {
+	kernelReplies(t, true)
+	l := newLoop(t, "")
+	p := newProber(t, l, prober.Config{Targets: list("127.1.0.0/18"), Count: 2, Data: make([]byte, 56), OnDone: l.Stop})
+	p.Start()
+	run(t, l)
+	wantAll(t, p, 2<<14)
+}
+
+func TestProbersSideBySideSeeTheirOwnReplies(t *testing.T) {
 	kernelReplies(t, true)
 	l := newLoop(t, "")
 	var probers []*prober.Prober
-	left := 2
-	for id := range uint16(2) {
-		p := newProber(t, l, openFor(t, l, 100+id), prober.Config{
-			Targets: []netip.Addr{loopback}, ID: 100 + id, Count: 500, Interval: time.Millisecond,
+	left := 4
+	for range left {
+		probers = append(probers, newProber(t, l, prober.Config{Targets: list("127.0.0.1", "::1"), Count: 500, Window: 16, Data: sixteen,
 			OnDone: func() {
 				if left--; left == 0 {
 					l.Stop()
 				}
-			},
-		})
-		probers = append(probers, p)
+			}}))
+	}
+	for _, p := range probers {
 		p.Start()
 	}
 	run(t, l)
 	for _, p := range probers {
-		if s := p.Stats(0); s.Received != 500 || s.Duplicates+p.Stray()+p.Corrupt() != 0 {
-			t.Errorf("%+v, %d stray, %d corrupt", s, p.Stray(), p.Corrupt())
-		}
+		wantAll(t, p, 1000)
 	}
 }
 
-// Without a filter a raw socket is offered its own requests and the replies to
-// others; they are told apart all the same.
-func TestProbersWithoutFiltersCountOthersRepliesAsStray(t *testing.T) {
+// One target that cannot be reached takes nothing from the others.
+func TestTargetWithoutARouteIsASendError(t *testing.T) {
 	kernelReplies(t, true)
 	l := newLoop(t, "")
-	var probers []*prober.Prober
-	for id := range uint16(2) {
-		probers = append(probers, newProber(t, l, open(t, l, "ip4:icmp", nil), prober.Config{
-			Targets: []netip.Addr{loopback}, ID: 100 + id, Count: 1,
-		}))
-	}
-	for _, p := range probers {
-		p.Start()
-	}
-	l.Every(time.Millisecond, func() {
-		left := 2 * 4 // each socket is offered two requests and two replies
-		for _, p := range probers {
-			left -= int(p.Stats(0).Received + p.Stray())
+	outcomes := map[string]int{}
+	p := newProber(t, l, prober.Config{Targets: list("192.0.2.1", "127.0.0.1", "2001:db8::1", "::1"), Count: 5, OnDone: l.Stop,
+		OnResult: func(r *prober.Result) { outcomes[fmt.Sprint(r.Addr, " ", r.Outcome, " ", r.Err != nil)]++ }})
+	p.Start()
+	run(t, l)
+	for _, want := range []string{"192.0.2.1 send error true", "127.0.0.1 reply false", "2001:db8::1 send error true", "::1 reply false"} {
+		if outcomes[want] != 5 {
+			t.Errorf("%q is not among %v", want, outcomes)
 		}
-		if left == 0 {
+	}
+	if len(outcomes) != 4 {
+		t.Errorf("outcomes %v", outcomes)
+	}
+}
+
+// A network that answers nothing: more probes are in flight than there are
+// sequence numbers, and each ends in a timeout.
+func TestMoreInFlightThanSequenceNumbersOnASocket(t *testing.T) {
+	ns := kernelReplies(t, false)
+	if err := ns.AddLocalRoute(netip.MustParsePrefix("10.0.0.0/8")); err != nil {
+		t.Fatal(err)
+	}
+	const n = 1 << 17
+	l := newLoop(t, "")
+	p := newProber(t, l, prober.Config{Targets: list("10.0.0.0/15"), Count: 1, Window: prober.MaxWindow, Data: sixteen, OnDone: l.Stop})
+	p.Start()
+	l.Every(time.Millisecond, func() {
+		if p.Total().Counts().InFlight() == n {
 			l.Stop()
 		}
 	})
 	run(t, l)
-	for _, p := range probers {
-		if s := p.Stats(0); s.Received != 1 || s.Duplicates+s.Altered+p.Corrupt() != 0 || p.Stray() != 3 {
-			t.Errorf("%+v, %d stray, %d corrupt", s, p.Stray(), p.Corrupt())
-		}
+	if c := p.Total().Counts(); c.InFlight() != n {
+		t.Fatalf("%+v", c)
+	}
+	l = newLoop(t, "")
+	p = newProber(t, l, prober.Config{Targets: list("10.0.0.0/15"), Count: 1, Window: prober.MaxWindow, Data: sixteen, Timeout: 100 * time.Millisecond,
+		OnDone: l.Stop})
+	p.Start()
+	run(t, l)
+	want := stats.Counts{Sent: n}
+	want.Of[stats.Timeout] = n
+	if c := p.Total().Counts(); c != want {
+		t.Errorf("%+v, want %d timeouts", c, n)
 	}
 }
 
-func TestUnreachableTargetIsASendErrorEachTime(t *testing.T) {
+// A target with a zone is probed on its link.
+func TestLinkLocalTargets(t *testing.T) {
 	kernelReplies(t, true)
+	far, err := netlab.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	const a, b = "fe80::a", "fe80::b"
+	if err := netlab.Veth(netlab.End{Name: "near0", Addrs: []netip.Prefix{netip.MustParsePrefix(a + "/64")}},
+		netlab.End{In: far, Name: "far0", Addrs: []netip.Prefix{netip.MustParsePrefix(b + "/64")}}); err != nil {
+		t.Fatal(err)
+	}
 	l := newLoop(t, "")
-	var outcomes []string
-	p := newProber(t, l, openFor(t, l, 100), prober.Config{
-		Targets: []netip.Addr{hostA, loopback}, ID: 100, Count: 2, Interval: time.Millisecond, OnDone: l.Stop,
-		OnResult: func(r prober.Result) {
-			if r.Target == 0 {
-				outcomes = append(outcomes, fmt.Sprint(r.Outcome, r.Seq, r.Err != nil))
+	p := newProber(t, l, prober.Config{Targets: list(b + "%near0"), Count: 3, Retries: 1, OnDone: l.Stop,
+		OnResult: func(r *prober.Result) {
+			if r.Addr.String() != b+"%near0" || r.From != r.Addr || r.Outcome != stats.Reply {
+				t.Errorf("%+v", *r)
 			}
-		},
-	})
+		}})
 	p.Start()
 	run(t, l)
-	if got, want := fmt.Sprint(outcomes), "[send error 1 true send error 2 true]"; got != want {
-		t.Errorf("outcomes %v, want %v", got, want)
-	}
-	if s := p.Stats(1); s.Received != 2 {
-		t.Errorf("the other target: %+v", s)
-	}
+	wantAll(t, p, 3)
 }

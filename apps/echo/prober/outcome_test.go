@@ -1,390 +1,333 @@
 package prober_test
 
 import (
-	"bytes"
-	"encoding/binary"
-	"errors"
 	"net/netip"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"iomux/apps/echo/prober"
+	"iomux/apps/echo/prober/stats"
 	"iomux/codec"
 	"iomux/transport"
 )
 
-const ms = time.Millisecond
+// sixteen bytes of data, of which the first 8 are replaced by the cookie.
+var sixteen = []byte("0123456789abcdef")
 
-// One probe with a timeout of a second, and what becomes of it.
-func TestEveryOutcomeIsReportedAndCountedOnce(t *testing.T) {
-	data := []byte("0123456789abcdef")
-	// altered is the reply with other data, and a good checksum.
-	altered := func(p probe, data []byte) []byte {
-		return encode(codec.Echo{Type: codec.EchoReply, ID: p.id, Seq: p.seq, Data: data})
-	}
-	// damaged is the reply with other bytes, whose checksum stays as it was.
-	damaged := func(p probe, change func([]byte)) []byte {
-		b := p.reply()
-		change(b)
-		return b
-	}
-	const (
-		reply   = "10ms 192.0.2.1 reply 1 rtt 10ms"
-		other   = "10ms 192.0.2.1 reply 1 rtt 10ms altered"
-		timeout = "1s 192.0.2.1 timeout 1"
-		done    = "10ms done"
-		doneOut = "1s done"
-	)
-	answered := counts{Sent: 1, Received: 1}
-	lost := counts{Sent: 1, Lost: 1}
-	hurt := counts{Sent: 1, Received: 1, Altered: 1}
+// flipped is data with one byte altered.
+func flipped(data []byte, i int) []byte {
+	d := slices.Clone(data)
+	d[i] ^= 0x40
+	return d
+}
 
+// forged is data with another cookie.
+func forged(data []byte) []byte {
+	d := slices.Clone(data)
+	for i := range 8 {
+		d[i] ^= 0xFF
+	}
+	return d
+}
+
+// One probe with a timeout of a second, and what becomes of it: the counts of
+// everything else stay zero.
+func TestEachOutcome(t *testing.T) {
+	lost := counts{stats.Timeout: 1}
+	with := func(o stats.Outcome, n uint64) counts { return counts{stats.Timeout: 1, o: n} }
 	for _, c := range []struct {
-		name           string
-		onSend         func(probe)
-		log            []string
-		counts         counts
-		stray, corrupt uint64
+		name   string
+		onSend func(probe) error
+		cfg    func(*prober.Config)
+		want   counts
+		stray  uint64
+		only4  bool
+		check  func(*prober.Result) bool // of the first result
 	}{
-		{name: "reply", counts: answered, log: []string{reply, done},
-			onSend: func(p probe) { p.answer(10 * ms) }},
-		{name: "no reply", counts: lost, log: []string{timeout, doneOut},
-			onSend: func(p probe) {}},
-		{name: "duplicates", counts: counts{Sent: 1, Received: 1, Duplicates: 2},
-			log: []string{reply, done, "20ms 192.0.2.1 duplicate 1 rtt 20ms", "3s 192.0.2.1 duplicate 1 rtt 3s"},
-			onSend: func(p probe) {
-				p.answer(10 * ms)
-				p.answer(20 * ms)
-				p.answer(3 * time.Second)
+		{name: "reply", want: counts{stats.Reply: 1},
+			onSend: func(p probe) error { p.answer(10 * ms); return nil },
+			check: func(r *prober.Result) bool {
+				return r.RTT == 10*ms && r.Clock == prober.User && r.TTL == 61 && r.TOS == 8 && r.Size == 24 && len(r.Data) == 16 &&
+					r.From == r.Addr && r.Err == nil && r.Code == 0 && r.Number == 1 && r.Last
 			}},
-		{name: "duplicates in one batch", counts: counts{Sent: 1, Received: 1, Duplicates: 1},
-			log: []string{reply, "10ms 192.0.2.1 duplicate 1 rtt 10ms", done},
-			onSend: func(p probe) {
-				p.answer(10 * ms)
-				p.answer(10 * ms)
-			}},
-		{name: "late", counts: counts{Sent: 1, Lost: 1, Late: 1},
-			log:    []string{timeout, doneOut, "1.5s 192.0.2.1 late 1 rtt 1.5s"},
-			onSend: func(p probe) { p.answer(1500 * ms) }},
-		{name: "late, and again", counts: counts{Sent: 1, Lost: 1, Late: 1, Duplicates: 1},
-			log: []string{timeout, doneOut, "2s 192.0.2.1 late 1 rtt 2s", "2.5s 192.0.2.1 duplicate 1 rtt 2.5s"},
-			onSend: func(p probe) {
-				p.answer(2 * time.Second)
-				p.answer(2500 * ms)
-			}},
-		{name: "just in time", counts: answered, log: []string{"999.999ms 192.0.2.1 reply 1 rtt 999.999ms", "999.999ms done"},
-			onSend: func(p probe) { p.answer(time.Second - time.Microsecond) }},
-
-		{name: "first byte of the data altered", counts: hurt, log: []string{other, done},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, altered(p, append([]byte{'x'}, data[1:]...))) }},
-		{name: "last byte of the data altered", counts: hurt, log: []string{other, done},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, altered(p, append(slices.Clone(data[:15]), 'x'))) }},
-		{name: "half of the data", counts: hurt, log: []string{other, done},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, altered(p, data[:8])) }},
-		{name: "none of the data", counts: hurt, log: []string{other, done},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, altered(p, nil)) }},
-		{name: "a byte more of data", counts: hurt, log: []string{other, done},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, altered(p, append(slices.Clone(data), 0))) }},
-		{name: "all the data that fits a packet", counts: hurt, log: []string{other, done},
-			onSend: func(p probe) {
-				p.w.deliver(10*ms, p.to, altered(p, bytes.Repeat(data, codec.MaxEchoDataV4)[:codec.MaxEchoDataV4]))
-			}},
-		{name: "a send time from the future in the data", counts: hurt, log: []string{other, done},
-			onSend: func(p probe) {
-				p.w.deliver(10*ms, p.to, altered(p, binary.BigEndian.AppendUint64(nil, 1<<63-1)))
-			}},
-		{name: "altered, then unaltered", counts: counts{Sent: 1, Received: 1, Duplicates: 1, Altered: 1},
-			log: []string{other, done, "20ms 192.0.2.1 duplicate 1 rtt 20ms"},
-			onSend: func(p probe) {
-				p.w.deliver(10*ms, p.to, altered(p, nil))
-				p.answer(20 * ms)
-			}},
-		{name: "altered and late", counts: counts{Sent: 1, Lost: 1, Late: 1, Altered: 1},
-			log:    []string{timeout, doneOut, "2s 192.0.2.1 late 1 rtt 2s altered"},
-			onSend: func(p probe) { p.w.deliver(2*time.Second, p.to, altered(p, nil)) }},
-
-		{name: "bad checksum", counts: lost, corrupt: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, damaged(p, func(b []byte) { b[len(b)-1] ^= 1 })) }},
-		{name: "bad checksum, then good", counts: answered, corrupt: 1, log: []string{"20ms 192.0.2.1 reply 1 rtt 20ms", "20ms done"},
-			onSend: func(p probe) {
-				p.w.deliver(10*ms, p.to, damaged(p, func(b []byte) { b[2] ^= 0x80 }))
-				p.answer(20 * ms)
-			}},
-		{name: "code 7", counts: lost, corrupt: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) {
-				p.w.deliver(10*ms, p.to, encode(codec.Echo{Type: codec.EchoReply, Code: 7, ID: p.id, Seq: p.seq, Data: p.data}))
-			}},
-		{name: "half a header", counts: lost, corrupt: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, p.reply()[:4]) }},
-		{name: "nothing", counts: lost, corrupt: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, nil) }},
-		{name: "cut short", counts: lost, corrupt: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, p.reply()[:12]) }},
-
-		{name: "from another host", counts: lost, stray: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) { p.w.deliver(10*ms, foreign, p.reply()) }},
-		{name: "damaged, from another host", counts: lost, stray: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) { p.w.deliver(10*ms, foreign, damaged(p, func(b []byte) { b[2] ^= 1 })) }},
-		{name: "another prober's reply", counts: lost, stray: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) {
-				p.w.deliver(10*ms, p.to, encode(codec.Echo{Type: codec.EchoReply, ID: p.id + 1, Seq: p.seq, Data: p.data}))
-			}},
-		{name: "another prober's reply with code 7", counts: lost, stray: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) {
-				p.w.deliver(10*ms, p.to, encode(codec.Echo{Type: codec.EchoReply, Code: 7, ID: p.id + 1, Seq: p.seq}))
-			}},
-		{name: "sequence numbers that were not sent", counts: answered, stray: 4, log: []string{reply, done},
-			onSend: func(p probe) {
-				for _, seq := range []uint16{0, 2, 257, 65535} {
-					p.w.deliver(5*ms, p.to, encode(codec.Echo{Type: codec.EchoReply, ID: p.id, Seq: seq, Data: p.data}))
-				}
-				p.answer(10 * ms)
-			}},
-		{name: "the request itself, which loopback delivers too", counts: answered, stray: 1, log: []string{reply, done},
-			onSend: func(p probe) {
-				p.w.deliver(5*ms, p.to, encode(codec.Echo{Type: codec.EchoRequest, ID: p.id, Seq: p.seq, Data: p.data}))
-				p.answer(10 * ms)
-			}},
-		{name: "a damaged request", counts: lost, stray: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, damaged(p, func(b []byte) { b[0] = 8 })) }},
-		{name: "another ICMP message", counts: lost, stray: 1, log: []string{timeout, doneOut},
-			onSend: func(p probe) { p.w.deliver(10*ms, p.to, damaged(p, func(b []byte) { b[0] = 3 })) }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			lab := newLab(t, prober.Config{Count: 1, Data: data})
-			lab.wire.onSend = func(p probe) error {
-				c.onSend(p)
+		{name: "last byte flipped", want: counts{stats.Corrupt: 1},
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, p.to, p.reply(flipped(p.data, 15))); return nil },
+			check:  func(r *prober.Result) bool { return r.Offset == 15 && r.Err != nil && r.RTT == 10*ms }},
+		{name: "first byte flipped", want: counts{stats.Corrupt: 1},
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, p.to, p.reply(flipped(p.data, 0))); return nil },
+			check:  func(r *prober.Result) bool { return r.Offset == 0 && r.Err != nil }},
+		{name: "bad checksum", want: counts{stats.Corrupt: 1}, only4: true,
+			onSend: func(p probe) error {
+				b := p.reply(p.data)
+				b[2] ^= 1
+				p.w.deliver(p.at+10*ms, p.to, b)
 				return nil
+			},
+			check: func(r *prober.Result) bool { return r.Offset == -1 && r.Err != nil }},
+		{name: "code 7", want: counts{stats.Corrupt: 1},
+			onSend: func(p probe) error {
+				p.w.deliver(p.at+10*ms, p.to, p.w.encode(nil, codec.Echo{Type: codec.EchoReply, Code: 7, ID: p.id, Seq: p.seq, Data: p.data}))
+				return nil
+			},
+			check: func(r *prober.Result) bool { return r.Code == 7 && r.Offset == -1 && r.Err != nil }},
+		{name: "longer", want: counts{stats.Corrupt: 1},
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, p.to, p.reply(append(p.data, 0))); return nil },
+			check:  func(r *prober.Result) bool { return r.Offset == -1 && r.Err != nil }},
+		{name: "half", want: counts{stats.Truncated: 1},
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, p.to, p.reply(p.data[:9])); return nil }},
+		{name: "within the cookie", want: counts{stats.Truncated: 1},
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, p.to, p.reply(p.data[:7])); return nil }},
+		{name: "empty", want: counts{stats.Truncated: 1},
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, p.to, p.reply(nil)); return nil }},
+		{name: "icmp error", want: counts{stats.ICMPError: 1},
+			onSend: func(p probe) error {
+				m := codec.Message{Type: codec.DestinationUnreachable, Code: 1, Quote: p.packet()}
+				p.error(10*ms, m)
+				p.error(20*ms, m)
+				return nil
+			},
+			check: func(r *prober.Result) bool {
+				return (r.Type == 3 && r.From == router || r.Type == 1 && r.From == router6) && r.Code == 1 && r.Err == nil && r.RTT == 0
+			}},
+		{name: "icmp error that quotes no cookie", want: counts{stats.ICMPError: 1}, only4: true,
+			onSend: func(p probe) error {
+				p.error(10*ms, codec.Message{Type: codec.TimeExceeded, Quote: p.packet()[:28]})
+				return nil
+			}},
+		{name: "fragmentation needed", want: counts{stats.ICMPError: 1}, only4: true,
+			onSend: func(p probe) error {
+				p.error(10*ms, codec.Message{Type: codec.DestinationUnreachable, Code: 4, MTU: 1300, Quote: p.packet()})
+				return nil
+			},
+			check: func(r *prober.Result) bool { return r.MTU == 1300 }},
+		{name: "report of the error queue", want: counts{stats.ICMPError: 1},
+			onSend: func(p probe) error {
+				raw := slices.Clone(p.raw)
+				p.w.at(p.at+10*ms, func() {
+					r := transport.ErrorReport{Peer: netip.AddrPortFrom(p.to, 0), From: router, Type: 3, Code: 1, MTU: 99}
+					r.SetQuote(raw)
+					p.w.reports = append(p.w.reports, r)
+				})
+				return nil
+			},
+			check: func(r *prober.Result) bool {
+				return r.From == router && r.Type == 3 && r.Code == 1 && r.MTU == 99
+			}},
+		{name: "report about another program's probe", want: lost, stray: 1,
+			onSend: func(p probe) error {
+				raw := slices.Clone(p.raw)
+				raw[4] ^= 1
+				p.w.at(p.at+10*ms, func() {
+					r := transport.ErrorReport{Peer: netip.AddrPortFrom(p.to, 0), From: router, Type: 3, Code: 1}
+					r.SetQuote(raw)
+					p.w.reports = append(p.w.reports, r)
+				})
+				return nil
+			}},
+		{name: "local drop", want: counts{stats.LocalDrop: 1},
+			onSend: func(p probe) error { p.w.at(p.at+10*ms, func() { p.w.dropped++ }); return nil }},
+		{name: "timeout", want: lost, onSend: func(probe) error { return nil },
+			check: func(r *prober.Result) bool { return r.RTT == 0 && r.Last && !r.From.IsValid() }},
+		{name: "three duplicates", want: counts{stats.Reply: 1, stats.Duplicate: 3},
+			onSend: func(p probe) error {
+				for i := range 4 {
+					p.answer(time.Duration(i+1) * 10 * ms)
+				}
+				return nil
+			}},
+		{name: "late", want: with(stats.Late, 1),
+			onSend: func(p probe) error { p.answer(1500 * ms); return nil }},
+		{name: "late after an error", want: counts{stats.ICMPError: 1, stats.Late: 1},
+			onSend: func(p probe) error {
+				p.error(10*ms, codec.Message{Type: codec.DestinationUnreachable, Quote: p.packet()})
+				p.answer(20 * ms)
+				return nil
+			}},
+		{name: "wrong source", want: with(stats.WrongSource, 1),
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, router, p.reply(p.data)); return nil },
+			check: func(r *prober.Result) bool {
+				return r.From == router && r.Addr != r.From && r.Number == 1
+			}},
+		{name: "wrong source without a cookie", want: with(stats.Forged, 1),
+			cfg:    func(c *prober.Config) { c.Verbatim = true },
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, router, p.reply(p.data)); return nil }},
+		{name: "forged cookie", want: with(stats.Forged, 1),
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, p.to, p.reply(forged(p.data))); return nil },
+			check:  func(r *prober.Result) bool { return r.Target == prober.NoTarget && !r.Addr.IsValid() }},
+		{name: "damaged cookie from elsewhere", want: with(stats.Forged, 1),
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, router, p.reply(flipped(p.data, 0))); return nil }},
+		{name: "forged sequence number", want: with(stats.Forged, 1),
+			onSend: func(p probe) error { p.seq = 0xFFFF; p.answer(10 * ms); return nil }},
+		{name: "forged error", want: with(stats.Forged, 1),
+			onSend: func(p probe) error {
+				copy(p.raw[8:], forged(p.raw[8:]))
+				p.error(10*ms, codec.Message{Type: codec.DestinationUnreachable, Quote: p.packet()})
+				return nil
+			}},
+		{name: "foreign identifier", want: lost, stray: 1,
+			onSend: func(p probe) error { p.id ^= 1; p.answer(10 * ms); return nil }},
+		{name: "foreign error", want: lost, stray: 1,
+			onSend: func(p probe) error {
+				p.raw = slices.Clone(p.raw)
+				p.raw[4] ^= 1
+				p.error(10*ms, codec.Message{Type: codec.DestinationUnreachable, Quote: p.packet()})
+				return nil
+			}},
+		{name: "error with half a quote", want: lost, stray: 1,
+			onSend: func(p probe) error {
+				p.error(10*ms, codec.Message{Type: codec.DestinationUnreachable, Quote: p.packet()[:12]})
+				return nil
+			}},
+		{name: "own request", want: lost, stray: 1,
+			onSend: func(p probe) error { p.w.deliver(p.at+10*ms, p.to, p.raw); return nil }},
+		{name: "four bytes and none", want: lost, stray: 2,
+			onSend: func(p probe) error {
+				p.w.deliver(p.at+10*ms, p.to, p.raw[:4])
+				p.w.deliver(p.at+10*ms, p.to, nil)
+				return nil
+			}},
+		{name: "send error", want: counts{stats.SendError: 1},
+			onSend: func(probe) error { return syscall.EACCES },
+			check:  func(r *prober.Result) bool { return r.Err == syscall.EACCES && r.Last }},
+		{name: "nothing but the sequence number", want: counts{stats.Reply: 1, stats.Duplicate: 1},
+			cfg:    func(c *prober.Config) { c.Data = nil },
+			onSend: func(p probe) error { p.answer(10 * ms); p.answer(11 * ms); return nil }},
+	} {
+		for _, v6 := range []bool{false, true} {
+			name := c.name + "/4"
+			if v6 {
+				name = c.name + "/6"
+				if c.only4 {
+					continue
+				}
 			}
-			lab.Start()
-			lab.run(time.Minute)
-			lab.want(c.log...)
-			lab.wantSent("0s 192.0.2.1 1")
-			lab.wantCounts(0, c.counts)
-			lab.wantRefused(c.stray, c.corrupt)
-		})
+			t.Run(name, func(t *testing.T) {
+				var first *prober.Result
+				cfg := prober.Config{Count: 1, Data: sixteen, Targets: list(hostA.String()), TargetStats: true,
+					OnResult: func(r *prober.Result) {
+						if first == nil {
+							first = new(prober.Result)
+							*first = *r
+							if c.check != nil && !c.check(r) {
+								t.Errorf("%+v", *r)
+							}
+						}
+					}}
+				if v6 {
+					cfg.Targets = list(hostA6.String())
+				}
+				if c.cfg != nil {
+					c.cfg(&cfg)
+				}
+				lab := newLab(t, cfg)
+				w := lab.v4
+				if v6 {
+					w = lab.v6
+				}
+				w.onSend = c.onSend
+				lab.Start()
+				lab.run(2 * time.Second)
+				sent := uint64(1) - c.want[stats.SendError]
+				lab.wantCounts(sent, c.want)
+				if lab.Stray() != c.stray {
+					t.Errorf("%d stray, want %d", lab.Stray(), c.stray)
+				}
+				if lab.ndones != 1 {
+					t.Errorf("OnDone called %d times", lab.ndones)
+				}
+				lab.wantNothingToDo()
+			})
+		}
 	}
 }
 
-func TestSequenceNumbersThatWereNeverSentAreStray(t *testing.T) {
-	lab := newLab(t, prober.Config{}) // of many probes
-	for _, seq := range []uint16{0, 2, 8, 9, 65535} {
-		lab.wire.deliver(10*ms, hostA, encode(codec.Echo{Type: codec.EchoReply, ID: id, Seq: seq}))
+func TestAnswersOutOfOrderAreReordered(t *testing.T) {
+	lab := newLab(t, prober.Config{Count: 3, Interval: 100 * ms, Data: sixteen, TargetStats: true})
+	delays := []time.Duration{250 * ms, 10 * ms, 10 * ms}
+	lab.v4.onSend = func(p probe) error { p.answer(delays[p.at/(100*ms)]); return nil }
+	lab.Start()
+	lab.run(time.Second)
+	lab.want("110ms 192.0.2.1 reply 2 rtt 10ms", "210ms 192.0.2.1 reply 3 rtt 10ms", "250ms 192.0.2.1 reordered 1 rtt 250ms", "250ms done")
+	lab.wantCounts(3, counts{stats.Reply: 2, stats.Reordered: 1})
+	if c := lab.Target(0).Summary().Counts; c != lab.Total().Counts() {
+		t.Errorf("%+v", c)
+	}
+}
+
+// An answer so late that its probe is forgotten is known by its cookie.
+func TestVeryLateAnswerIsLate(t *testing.T) {
+	lab := newLab(t, prober.Config{Interval: ms, Data: sixteen})
+	lab.v4.onSend = func(p probe) error {
+		if p.at == 0 {
+			p.answer(9 * time.Second)
+		} else {
+			p.answer(0)
+		}
+		return nil
 	}
 	lab.Start()
-	lab.run(500 * ms)
-	lab.want()
-	lab.wantCounts(0, counts{Sent: 1})
-	lab.wantRefused(5, 0)
+	lab.run(10 * time.Second)
+	if c := lab.Total().Counts(); c.Of[stats.Late] != 1 || c.Of[stats.Forged] != 0 || c.Of[stats.Timeout] != 1 {
+		t.Errorf("%+v", c)
+	}
 }
 
-func TestProbesCarryTheIdentifierAndTheData(t *testing.T) {
-	for _, size := range []int{0, 1, 56, codec.MaxEchoDataV4} {
-		data := bytes.Repeat([]byte{0xa5}, size)
-		lab := newLab(t, prober.Config{Count: 2, Data: data})
-		lab.wire.header = 0
-		lab.wire.onSend = func(p probe) error {
-			if p.id != id || !bytes.Equal(p.data, data) {
-				t.Errorf("identifier %#x and %d bytes of data, want %#x and %d", p.id, len(p.data), id, size)
+// Drops of long ago explain nothing.
+func TestOldDropsExplainNoTimeout(t *testing.T) {
+	lab := newLab(t, prober.Config{Count: 2, Interval: time.Hour})
+	lab.v4.at(time.Minute, func() { lab.v4.dropped = 5 })
+	lab.Start()
+	lab.run(2 * time.Hour)
+	lab.wantCounts(2, counts{stats.Timeout: 2})
+}
+
+func TestRoundTripTimeIsTheKernels(t *testing.T) {
+	var clocks []prober.Clock
+	lab := newLab(t, prober.Config{Count: 2, Interval: 100 * ms, Data: sixteen,
+		OnResult: func(r *prober.Result) {
+			if r.RTT != 10*ms {
+				t.Errorf("%+v", r)
 			}
-			p.answer(ms)
+			clocks = append(clocks, r.Clock)
+		}})
+	lab.v4.stamped = true
+	lab.v4.onSend = func(p probe) error {
+		if p.at > 0 { // the wall clock has been set back
+			b := p.reply(p.data)
+			p.w.at(p.at+10*ms, func() {
+				p.w.queue = append(p.w.queue, transport.Message{Buf: b, Peer: netip.AddrPortFrom(p.to, 0), Time: start.Add(-time.Hour)})
+			})
+		} else {
+			p.answer(10 * ms)
+		}
+		return nil
+	}
+	lab.Start()
+	lab.run(50 * ms)
+	if lab.ClockSteps() != 0 {
+		t.Error("a clock step where there is none")
+	}
+	lab.run(time.Second)
+	if !slices.Equal(clocks, []prober.Clock{prober.Kernel, prober.User}) {
+		t.Errorf("clocks %v, want the kernel's, and the user's where that was set", clocks)
+	}
+	if lab.ClockSteps() != 1 {
+		t.Errorf("%d clock steps, want 1", lab.ClockSteps())
+	}
+}
+
+func TestManyAnswerAProbeThatWasSentToMany(t *testing.T) {
+	for _, data := range [][]byte{nil, sixteen} {
+		lab := newLab(t, prober.Config{Count: 1, Data: data, Targets: list("224.0.0.1")})
+		lab.v4.onSend = func(p probe) error {
+			p.w.deliver(p.at+10*ms, hostA, p.reply(p.data))
+			p.w.deliver(p.at+10*ms, hostB, p.reply(p.data))
 			return nil
 		}
 		lab.Start()
-		lab.run(5 * time.Second)
-		lab.wantCounts(0, counts{Sent: 2, Received: 2})
-	}
-}
-
-func TestWhatTheCallerChangesAfterNewIsNotUsed(t *testing.T) {
-	data := []byte("data")
-	targets := []netip.Addr{hostA}
-	lab := newLab(t, prober.Config{Count: 1, Data: data, Targets: targets})
-	data[0], targets[0] = 'x', hostB
-	lab.wire.onSend = func(p probe) error {
-		p.answer(ms)
-		return nil
-	}
-	lab.Start()
-	lab.run(time.Second)
-	lab.wantSent("0s 192.0.2.1 1")
-	if got := string(lab.wire.sent[0].data); got != "data" {
-		t.Errorf("sent %q", got)
-	}
-	lab.wantCounts(0, counts{Sent: 1, Received: 1})
-}
-
-func TestMessageAndEchoOfAResult(t *testing.T) {
-	var got []string
-	lab := newLab(t, prober.Config{Count: 1, Data: []byte("data"), OnResult: func(r prober.Result) {
-		got = append(got, r.Message.Peer.Addr().String(), r.Echo.Type.String(), string(r.Echo.Data), string(r.Message.Bytes()[8:]))
-		if r.Echo.ID != id || r.Echo.Seq != 1 || r.Message.Off != 60 {
-			t.Errorf("%+v of %+v", r.Echo, r.Message)
-		}
-	}})
-	lab.wire.header = 60 // the longest IP header
-	lab.wire.onSend = func(p probe) error {
-		p.answer(ms)
-		return nil
-	}
-	lab.Start()
-	lab.run(time.Second)
-	if want := []string{"192.0.2.1", "echo reply", "data", "data"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestSendErrorSkipsOneProbeInTheMiddleOfABatch(t *testing.T) {
-	refused := errors.New("refused")
-	lab := newLab(t, prober.Config{Count: 2, Targets: []netip.Addr{hostA, hostB, hostC}, Interval: 100 * ms})
-	lab.wire.onSend = func(p probe) error {
-		if p.to == hostB && p.seq == 1 {
-			return refused
-		}
-		p.answer(10 * ms)
-		return nil
-	}
-	lab.Start()
-	lab.run(time.Minute)
-	lab.want(
-		"0s 192.0.2.2 send error 1: refused",
-		"10ms 192.0.2.1 reply 1 rtt 10ms",
-		"10ms 192.0.2.3 reply 1 rtt 10ms",
-		"110ms 192.0.2.1 reply 2 rtt 10ms",
-		"110ms 192.0.2.2 reply 2 rtt 10ms",
-		"110ms 192.0.2.3 reply 2 rtt 10ms",
-		"110ms done",
-	)
-	lab.wantSent("0s 192.0.2.1 1", "0s 192.0.2.3 1", "100ms 192.0.2.1 2", "100ms 192.0.2.2 2", "100ms 192.0.2.3 2")
-	lab.wantCounts(0, counts{Sent: 2, Received: 2})
-	lab.wantCounts(1, counts{Sent: 1, Received: 1, SendErrors: 1})
-	lab.wantCounts(2, counts{Sent: 2, Received: 2})
-}
-
-func TestReplyToAProbeThatWasNotSentIsStray(t *testing.T) {
-	lab := newLab(t, prober.Config{Count: 1})
-	lab.wire.onSend = func(p probe) error {
-		p.answer(10 * ms)
-		return errors.New("refused")
-	}
-	lab.Start()
-	lab.run(time.Minute)
-	lab.want("0s 192.0.2.1 send error 1: refused", "0s done")
-	lab.wantCounts(0, counts{SendErrors: 1})
-	lab.wantRefused(1, 0)
-}
-
-func TestTwoTargetsDoNotMixTheirOutcomes(t *testing.T) {
-	lab := newLab(t, prober.Config{Count: 3, Targets: []netip.Addr{hostA, hostB}, Interval: 100 * ms, Timeout: 250 * ms})
-	lab.wire.onSend = func(p probe) error {
-		switch {
-		case p.to == hostA: // slow: its replies cross those of B
-			p.answer(220 * ms)
-		case p.seq == 2: // lost
-		case p.seq == 3:
-			p.answer(10 * ms)
-			p.answer(300 * ms)
-		default: // from the wrong one of the two, before and after the right one
-			p.w.deliver(p.at+5*ms, hostC, p.reply())
-			p.answer(10 * ms)
-		}
-		return nil
-	}
-	lab.Start()
-	lab.run(time.Minute)
-	lab.want(
-		"10ms 192.0.2.2 reply 1 rtt 10ms",
-		"210ms 192.0.2.2 reply 3 rtt 10ms",
-		"220ms 192.0.2.1 reply 1 rtt 220ms",
-		"320ms 192.0.2.1 reply 2 rtt 220ms",
-		"350ms 192.0.2.2 timeout 2",
-		"420ms 192.0.2.1 reply 3 rtt 220ms",
-		"420ms done",
-		"500ms 192.0.2.2 duplicate 3 rtt 300ms",
-	)
-	lab.wantCounts(0, counts{Sent: 3, Received: 3})
-	lab.wantCounts(1, counts{Sent: 3, Received: 2, Lost: 1, Duplicates: 1})
-	lab.wantRefused(1, 0)
-}
-
-func TestTargetWrittenAsAnIPv6Address(t *testing.T) {
-	lab := newLab(t, prober.Config{Count: 1, Targets: []netip.Addr{netip.MustParseAddr("::ffff:192.0.2.1")}})
-	lab.wire.onSend = func(p probe) error {
-		p.answer(10 * ms)
-		return nil
-	}
-	lab.Start()
-	lab.run(time.Minute)
-	lab.wantSent("0s 192.0.2.1 1")
-	lab.wantCounts(0, counts{Sent: 1, Received: 1})
-}
-
-func TestStatistics(t *testing.T) {
-	lab := newLab(t, prober.Config{Count: 8, Interval: 100 * ms, Timeout: 50 * ms})
-	if s := lab.Stats(0); s.Loss() != 0 || s.Mean() != 0 || s.Deviation() != 0 {
-		t.Errorf("of no probes: loss %v, mean %v, deviation %v", s.Loss(), s.Mean(), s.Deviation())
-	}
-	lab.wire.onSend = func(p probe) error {
-		if p.seq <= 5 {
-			p.answer([...]time.Duration{4 * ms, 2 * ms, 5 * ms, 1 * ms, 3 * ms}[p.seq-1])
-		} else if p.seq == 6 {
-			p.answer(60 * ms) // late: not part of the round-trip times
-		} else if p.seq == 8 {
-			return errors.New("refused") // neither received nor lost
-		}
-		return nil
-	}
-	lab.Start()
-	lab.run(620 * ms) // the seventh is under way, the eighth not sent
-	if s := lab.Stats(0); s.Loss() != 1.0/6 {
-		t.Errorf("loss %v, want a sixth", s.Loss())
-	}
-	lab.run(time.Minute)
-	s := lab.Stats(0)
-	if s.Min != 1*ms || s.Max != 5*ms || s.Mean() != 3*ms || s.Deviation() != 1414213*time.Nanosecond || s.Loss() != 2.0/7 {
-		t.Errorf("min %v, max %v, mean %v, deviation %v, loss %v", s.Min, s.Max, s.Mean(), s.Deviation(), s.Loss())
-	}
-}
-
-// The clock goes on while the transport is at work.
-func TestRoundTripTimeIsFromBeforeTheSendToAfterTheReceive(t *testing.T) {
-	lab := newLab(t, prober.Config{})
-	lab.Stop()
-	var took time.Duration
-	tr := transport.Trace(lab.wire, func(c transport.Call) {
-		switch c.Op {
-		case "send":
-			took += 3 * ms
-		case "recv":
-			took += 2 * ms
-		}
-	})
-	var rtt time.Duration
-	p, err := prober.New(lab.loop, tr, prober.Config{Targets: []netip.Addr{hostA}, ID: id, Count: 1,
-		Clock:    func() time.Time { return lab.mux.Clock().Add(took) },
-		OnResult: func(r prober.Result) { rtt = r.RTT }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	lab.wire.onSend = func(p probe) error {
-		p.answer(10 * ms)
-		return nil
-	}
-	p.Start()
-	lab.run(time.Second)
-	if rtt != 15*ms {
-		t.Errorf("the round-trip time is %v, want 15ms", rtt)
-	}
-}
-
-func TestOutcomeNames(t *testing.T) {
-	for o, want := range map[prober.Outcome]string{
-		prober.Reply: "reply", prober.Duplicate: "duplicate", prober.Late: "late",
-		prober.Timeout: "timeout", prober.SendError: "send error", 9: "Outcome(9)",
-	} {
-		if o.String() != want {
-			t.Errorf("%d is %q, want %q", o, o, want)
-		}
+		lab.run(2 * time.Second)
+		lab.wantCounts(1, counts{stats.Reply: 1, stats.Duplicate: 1})
 	}
 }

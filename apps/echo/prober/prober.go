@@ -1,254 +1,525 @@
-// Package prober sends ICMP echo requests to many hosts from one socket and
-// tells what became of each.
+// Package prober sends ICMP echo requests to one host or to a million, from one
+// socket for each address family, and tells what became of each.
 //
-// It is the client behind the echo command, as a library. One descriptor, one
-// loop and batches serve thousands of targets; what comes in is believed only
-// as far as it can be checked:
+//	var b targets.Builder
+//	if err := b.Add("192.0.2.0/24"); err != nil {
+//		return err
+//	}
+//	hosts, err := b.List()
+//	if err != nil {
+//		return err
+//	}
+//	cfg := prober.Config{Targets: hosts, Count: 1, Rate: 1000, Data: make([]byte, 56)}
+//	for r, err := range prober.Run(ctx, cfg) {
+//		if err != nil {
+//			return err
+//		}
+//		fmt.Println(r.Addr, r.Outcome, r.RTT)
+//	}
 //
-//	id := prober.NewID()
-//	filter, err := icmp.EchoReplyFilter(id)
-//	if err != nil {
-//		return err
-//	}
-//	t, err := transport.Open("ip4:icmp", "", &transport.Config{Filter: filter})
-//	if err != nil {
-//		return err
-//	}
-//	l.Own(t) // l is a *loop.Loop
-//	p, err := prober.New(l, t, prober.Config{
-//		Targets:  []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-//		ID:       id,
-//		Count:    3,
-//		OnResult: func(r prober.Result) { fmt.Println(r.Outcome, r.RTT) },
-//		OnDone:   l.Stop,
-//	})
-//	if err != nil {
-//		return err
-//	}
-//	p.Start()
-//	err = l.Run(ctx)
+// Run has a loop of its own. New puts a prober on a loop of yours, which may do other
+// things as well, and calls Config.OnResult.
+//
+// A probe is told from all others by a cookie in its data that only the prober can
+// make, and its time of sending is kept here: nothing that an answer says about itself
+// is believed. Round-trip times are from when the kernel gave the request to the
+// network device to when it received the reply, where the transport has such time
+// stamps. Package stats has the outcomes.
+//
+// The package has no global state, handles no signals and prints nothing.
 package prober
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 
-	"iomux/codec"
+	"github.com/hashicorp/go-multierror"
+
+	"iomux/apps/echo/prober/resolve"
+	"iomux/apps/echo/prober/stats"
 	"iomux/mux"
 	"iomux/mux/loop"
-	"iomux/transport"
 )
-
-// NewID returns a random identifier for a prober, for Config.ID and the filter
-// of its socket. It is never 0: to a request in which nothing is set, Linux
-// sends a reply with a bad checksum.
-func NewID() uint16 { return uint16(1 + rand.IntN(1<<16-1)) }
 
 // Prober probes its targets. Its methods belong to the loop.
 type Prober struct {
-	l     *loop.Loop
-	t     transport.Transport
-	watch *loop.Watch
-	want  mux.Interest // what watch waits for
-	cfg   Config
-	base  time.Time
-	codec codec.EchoV4
+	l    *loop.Loop
+	cfg  Config
+	base time.Time
+	now  time.Duration // when the batch in hand was begun
+	id   uint16
 
-	targets []target
-	byAddr  map[netip.Addr]int32 // index in targets
-	slots   []slot               // window of them for each target
-	window  int                  // latest probes of a target that are remembered, a power of two
+	paths [2]*path // IPv4, IPv6; nil until needed
+	fails [2]failure
 
-	// A round is one probe for each target, all of them the same request.
-	ticker  *loop.Timer
-	left    uint64 // rounds to begin
-	seq     uint16 // of the latest round
-	next    int    // the target that is next in it, or len(targets)
-	request []byte
-	out     []transport.Message
+	schedule schedule
+	ticker   *loop.Timer
+	started  bool
+	began    bool   // the first round has begun
+	posted   bool   // pump will be called again in the next turn
+	resume   func() // pump, posted
+	again    retries
+	free     time.Duration // when Rate allows a retry
+	parked   int           // probes that wait for an address
+	found    []*host       // those of them that have got one, or none
+	hosts    map[uint64]*host
+	names    *resolve.Pool
+	zones    map[string]zone
+	wide     map[netip.Addr]bool // whether these are broadcast addresses
 
-	waiting queue // probes in the order of sending; the first of them is awaited
-	expiry  *loop.Timer
+	cookies *cookies
+	signed  bool   // probes have a cookie
+	sending []byte // the data, with the latest cookie
 
-	in       []transport.Message
-	echo     codec.Echo // what the message in hand says
-	stray    uint64
-	corrupt  uint64
-	failures int // of Recv, in a row
+	awaiting int // probes that have not ended
+
+	total      *stats.Total
+	targets    []*target // with TargetStats; an entry is nil until its first probe
+	stray      uint64
+	skipped    uint64
+	clockSteps uint64
+	res        Result
 
 	stopped bool
 	done    bool // OnDone has been called
 }
 
-// target is what is known of one host.
+// target is what is known of a target with TargetStats.
 type target struct {
-	peer  netip.AddrPort
-	stats Stats
+	stats stats.Target
+	// Of the probes answered, the one sent latest: when, and its serial number among
+	// those sent together.
+	sent   time.Duration
+	serial uint64
 }
 
-// probe names one probe.
-type probe struct {
-	target int32
-	seq    uint16
+// overtaken reports whether a probe that is answered was sent before another that was
+// answered already.
+func (t *target) overtaken(sent time.Duration, serial uint64) bool {
+	if sent < t.sent || sent == t.sent && serial < t.serial {
+		return true
+	}
+	t.sent, t.serial = sent, serial
+	return false
 }
 
-// slot is what is remembered of one probe.
-type slot struct {
-	sent  time.Duration // since the prober's base
-	seq   uint16
-	state state
-}
-
-type state uint8
-
-const (
-	unused state = iota
-	awaited
-	answered
-	givenUp
+var (
+	errEthernet  = errors.New("prober: the transport carries Ethernet frames; want ICMP messages or IP packets")
+	errNoSource  = errors.New("prober: the transport carries IP packets, so that Config.Source must be their source address")
+	errNoAddress = errors.New("the name has no address to probe")
 )
 
-const (
-	batch      = 64      // messages that one call moves at the most
-	bufferSize = 1 << 16 // holds the largest IPv4 packet
-	tooMany    = 16      // failed receptions in a row: it is no use to go on
-)
-
-// New prepares a prober on t, which must carry bare ICMPv4 messages
-// (transport.Payload) and stays the caller's. Start makes it begin. The error
-// says what is wrong with the Config, or is that of loop.Watch.
-func New(l *loop.Loop, t transport.Transport, cfg Config) (*Prober, error) {
-	if f, ok := transport.As[transport.Framer](t); ok && f.Framing() != transport.Payload {
-		return nil, errors.New("prober: the transport frames its messages; one that carries bare ICMP is needed")
-	}
-	if k, ok := transport.As[transport.Identifier](t); ok {
-		cfg.ID = k.Identifier()
-	}
+// New prepares a prober. The error tells everything that is wrong with the Config.
+func New(l *loop.Loop, cfg Config) (*Prober, error) {
 	cfg.setDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	cfg.Data = slices.Clone(cfg.Data)
-	p := &Prober{l: l, t: t, want: mux.Readable, cfg: cfg, base: cfg.Clock(),
-		window: cfg.window(), left: uint64(cfg.Count), next: len(cfg.Targets)}
-	if cfg.Count == 0 {
-		p.left = 1<<64 - 1
-	}
-	if err := p.setTargets(); err != nil {
-		return nil, err
-	}
-	p.slots = make([]slot, uint64(len(p.targets))*uint64(p.window))
-	n := min(t.BatchSize(), batch)
-	p.out, p.in = make([]transport.Message, n), make([]transport.Message, n)
-	space := make([]byte, n*bufferSize)
-	for i := range p.in {
-		p.in[i].Buf = space[i*bufferSize : (i+1)*bufferSize : (i+1)*bufferSize]
-	}
+	p := &Prober{l: l, cfg: cfg, base: cfg.Clock(), id: uint16(1 + rand.IntN(1<<16-1)),
+		total: stats.NewTotal(), sending: cfg.Data,
+		signed: !cfg.Verbatim && len(cfg.Data) >= cookieSize,
+		wide:   make(map[netip.Addr]bool),
+		again:  newRetries(cfg.Retries, cfg.Timeout, cfg.Backoff)}
 	var err error
-	if p.watch, err = l.Watch(t.FD(), p.want, p.ready); err != nil {
+	if p.cookies, err = newCookies(); err != nil {
 		return nil, err
+	}
+	if cfg.TargetStats {
+		p.targets = make([]*target, cfg.Targets.Len())
+	}
+	p.resume = func() {
+		p.posted = false
+		// A goroutine that never passes the scheduler is preempted every 10 ms, for
+		// which the runtime polls every 20 microseconds: more than a tenth of the time.
+		runtime.Gosched()
+		p.pump()
+	}
+	counts := cfg.Targets.Counts()
+	if counts.Names > 0 {
+		lookup := cfg.Lookup
+		if lookup == nil {
+			lookup = resolve.System()
+		}
+		p.hosts = make(map[uint64]*host)
+		p.names = resolve.NewPool(bounded(lookup), maxLookups, l.Post)
+	}
+	// What is needed for sure is opened now, so that the caller learns why it
+	// cannot be.
+	if counts.IPv4 > 0 {
+		p.path(netip.IPv4Unspecified())
+	}
+	if counts.IPv6 > 0 {
+		p.path(netip.IPv6Unspecified())
+	}
+	if p.paths[0] == nil && p.paths[1] == nil && (p.fails[0].err != nil || p.fails[1].err != nil) {
+		return nil, errors.Join(p.fails[0].err, p.fails[1].err, p.Close())
 	}
 	return p, nil
 }
 
-// setTargets takes over the targets of the Config.
-func (p *Prober) setTargets() error {
-	p.targets = make([]target, len(p.cfg.Targets))
-	p.byAddr = make(map[netip.Addr]int32, len(p.cfg.Targets))
-	for i, a := range p.cfg.Targets {
-		a = a.Unmap()
-		if !a.Is4() || a.IsUnspecified() {
-			return fmt.Errorf("prober: target %v, an IPv4 address of a host is needed", a)
-		}
-		if _, twice := p.byAddr[a]; twice {
-			return fmt.Errorf("prober: target %v twice", a)
-		}
-		p.byAddr[a] = int32(i)
-		p.targets[i].peer = netip.AddrPortFrom(a, 0)
-	}
-	return nil
-}
-
-// Start sends the first probe to each target, and the others at intervals. A
-// second Start, or one after Stop, does nothing.
+// Start begins. A second Start, or one after Stop, does nothing. If the only target is a
+// name, the first round begins when it has been looked up.
 func (p *Prober) Start() {
-	if p.ticker != nil || p.stopped {
+	if p.started || p.stopped {
 		return
 	}
-	p.ticker = p.l.Every(p.cfg.Interval, p.tick)
-	p.tick()
+	p.started = true
+	p.ticker = p.l.AfterFunc(time.Hour, p.pump)
+	p.ticker.Stop() // sleep arms it
+	if t := p.cfg.Targets.At(0); t.Name == "" || p.cfg.Targets.Len() > 1 || !p.host(0, t.Name).asking {
+		p.begin()
+	}
 }
 
-// Next begins the next round at once and counts the intervals from now. Called
-// for each reply it makes the pace that of the slowest target, with one round
-// under way, as ping -A does. It does nothing while a probe is awaited or a round
-// is being sent (as it is during a SendError), before Start, after Stop, and when
-// no round is left.
-func (p *Prober) Next() {
-	if p.ticker == nil || p.stopped || p.left == 0 || p.sending() || p.waiting.n > 0 {
+// begin begins the first round.
+func (p *Prober) begin() {
+	p.began = true
+	p.schedule = newSchedule(&p.cfg, p.elapsed())
+	p.pump()
+}
+
+// Stop sends nothing more and receives nothing more. What has not been answered has
+// no result. No function of the Config is called after Stop.
+func (p *Prober) Stop() {
+	if p.stopped {
 		return
 	}
-	p.ticker.Reset(p.cfg.Interval)
-	p.tick()
-}
-
-// Stop sends nothing more and receives nothing more. What has not been answered
-// has no result: it is neither answered nor lost. No function of the Config is
-// called after Stop.
-func (p *Prober) Stop() error {
 	p.stopped = true
 	if p.ticker != nil {
 		p.ticker.Stop()
 	}
-	if p.expiry != nil {
-		p.expiry.Stop()
+	for _, w := range p.paths {
+		if w != nil {
+			w.watch.Stop()
+			w.expiry.Stop()
+		}
 	}
-	return p.watch.Stop()
 }
 
-// Stats returns the counts of a target, given by its index in Config.Targets.
-func (p *Prober) Stats(target int) Stats { return p.targets[target].stats }
+// Close stops, ends lookups and closes the transports. It returns everything that
+// fails: one error as itself, several as a *multierror.Error.
+func (p *Prober) Close() error {
+	p.Stop()
+	var errs *multierror.Error
+	if p.names != nil {
+		errs = multierror.Append(errs, p.names.Close())
+	}
+	for _, w := range p.paths {
+		if w != nil {
+			errs = multierror.Append(errs, w.t.Close())
+		}
+	}
+	if errs != nil && len(errs.Errors) == 1 {
+		return errs.Errors[0]
+	}
+	return errs.ErrorOrNil()
+}
 
-// Stray counts messages that answer no probe: from an unknown source, with a
-// foreign identifier, with a sequence number that was not sent or is forgotten,
-// or something else than echo replies.
+// Total holds the statistics of all targets.
+func (p *Prober) Total() *stats.Total { return p.total }
+
+// Target holds those of one target, by its index; nil before its first probe, and
+// without Config.TargetStats.
+func (p *Prober) Target(i uint64) *stats.Target {
+	if i >= uint64(len(p.targets)) || p.targets[i] == nil {
+		return nil
+	}
+	return &p.targets[i].stats
+}
+
+// Stray counts messages that concern no probe of this prober, or are none that end
+// one: other types, foreign identifiers, redirects.
 func (p *Prober) Stray() uint64 { return p.stray }
 
-// Corrupt counts messages from targets that are damaged: with a bad checksum,
-// too short, or with a code other than 0.
-func (p *Prober) Corrupt() uint64 { return p.corrupt }
+// ClockSteps counts the round-trip times by the kernel's clock that could not be
+// true, because the wall clock was set meanwhile, and were measured in user space
+// instead.
+func (p *Prober) ClockSteps() uint64 { return p.clockSteps }
 
-// ready is called when the transport is readable, or writable while a round is
-// being sent.
-func (p *Prober) ready(ev mux.Event) {
-	if ev.Ready&mux.Readable != 0 {
-		p.receive()
-	}
-	if ev.Ready&mux.Writable != 0 {
-		p.pump()
-	}
-}
+// Skipped counts the targets that were left out since they are broadcast addresses,
+// without Config.Broadcast. Their probes have no result.
+func (p *Prober) Skipped() uint64 { return p.skipped }
 
 // elapsed is the time since the prober was made.
 func (p *Prober) elapsed() time.Duration { return p.cfg.Clock().Sub(p.base) }
 
-func (p *Prober) slot(pr probe) *slot {
-	return &p.slots[int(pr.target)*p.window+int(pr.seq)&(p.window-1)]
+// burst is how many batches are sent before the loop sees to other things.
+const burst = 16
+
+// pump sends what is due, and sees to it that it is called again when more is. While
+// it has to be at once, the loop need not say what has come in: that costs the kernel
+// something for each message.
+func (p *Prober) pump() {
+	if p.stopped || !p.began {
+		return
+	}
+	if p.sendDue() {
+		p.listen(0)
+		p.yield()
+	} else if !p.stopped {
+		p.listen(mux.Readable)
+	}
 }
 
-func (p *Prober) result(r Result) {
-	if p.cfg.OnResult != nil {
+// sendDue sends what is due and receives in between, for a while. It reports whether
+// more is due.
+func (p *Prober) sendDue() (more bool) {
+	for range burst {
+		p.now = p.elapsed()
+		added := 0
+		for added < batch && p.room() && !p.full() && p.sendNext(p.now) {
+			added++
+		}
+		out := p.flush()
+		if p.stopped {
+			return false
+		}
+		p.watchTime()
+		if !out {
+			return false // until writable
+		}
+		if added > 0 {
+			if p.receive(); p.stopped { // answers of a near target are there already
+				return false
+			}
+		}
+		if !p.room() {
+			return false // until a probe ends
+		}
+		if !p.due(p.elapsed()) {
+			p.sleep()
+			p.finish()
+			return false
+		}
+	}
+	return true
+}
+
+// listen has the loop report what comes in, or not. Paths that wait for room have it
+// reported in any case.
+func (p *Prober) listen(want mux.Interest) {
+	for _, w := range p.paths {
+		if w != nil && w.want&mux.Writable == 0 {
+			w.wait(want)
+		}
+	}
+}
+
+// maxSpan is how far apart the first probe in flight and the latest one may be, so
+// that an answer to each is found by its sequence number.
+const maxSpan = tries << 16
+
+// room reports whether there may be another probe in flight.
+func (p *Prober) room() bool {
+	for _, w := range p.paths {
+		if w != nil && w.ledger.advance() && w.ledger.next-w.ledger.head >= maxSpan {
+			return false
+		}
+	}
+	return p.awaiting < p.cfg.Window
+}
+
+// yield has pump called in the next turn.
+func (p *Prober) yield() {
+	if !p.posted {
+		p.posted = true
+		p.l.Post(p.resume)
+	}
+}
+
+// due reports whether something may be sent now.
+func (p *Prober) due(now time.Duration) bool {
+	return len(p.found) > 0 || p.retryDue(now) || p.nextDue(now)
+}
+
+// nextDue reports whether the next probe of the schedule may be sent now. While very
+// many wait for their retry it may not.
+func (p *Prober) nextDue(now time.Duration) bool {
+	return !p.schedule.over() && p.again.n < maxHeld && p.schedule.due(now) > 0
+}
+
+// retryDue reports whether a retry may be sent now. Rate leaves room for it where
+// the schedule does not use it up, and else it takes the place of the next probe.
+func (p *Prober) retryDue(now time.Duration) bool {
+	at, _, ok := p.again.next()
+	s := &p.schedule
+	return ok && at <= now && (now >= p.free || s.atRate() && !s.over() && s.due(now) > 0)
+}
+
+// sleep arms the ticker for when something is due. It is called when nothing is.
+func (p *Prober) sleep() {
+	var at time.Duration
+	sleeping := false
+	if !p.schedule.over() && p.schedule.gap > 0 && p.again.n < maxHeld {
+		at, sleeping = p.schedule.when(), true
+	}
+	if due, _, ok := p.again.next(); ok {
+		if due = max(due, p.free); !sleeping || due < at {
+			at, sleeping = due, true
+		}
+	}
+	if sleeping {
+		p.ticker.Reset(at - p.elapsed())
+	}
+}
+
+// sendNext sends what has waited for an address, a retry that is due, or the next
+// probe of the schedule, and reports whether there was any.
+func (p *Prober) sendNext(now time.Duration) bool {
+	switch {
+	case len(p.found) > 0:
+		h := p.found[0]
+		p.found = slices.Delete(p.found, 0, 1)
+		number := h.parked
+		h.parked = 0
+		p.parked--
+		p.send(h.target, h.addr, number, 0, h.err)
+		return true // Rate has counted it when it was parked
+	case p.retryDue(now):
+		_, queue, _ := p.again.next()
+		r := p.again.pop(queue)
+		if p.schedule.atRate() && !p.schedule.over() {
+			p.schedule.delay()
+		}
+		p.send(r.target, r.address(), r.number, r.try, nil)
+	case p.nextDue(now):
+		n := p.cfg.Targets.Len()
+		i, number := p.schedule.next%n, p.schedule.next/n+1
+		p.schedule.next++
+		if t := p.cfg.Targets.At(i); t.Name != "" {
+			p.sendByName(i, t.Name, number)
+		} else {
+			p.send(i, t.Addr, number, 0, nil)
+		}
+	default:
+		return false
+	}
+	p.free = p.schedule.freeAfter(p.free, now)
+	return true
+}
+
+// send puts a probe into its path's batch. One that cannot be sent, for err or for
+// want of a path, ends at once.
+func (p *Prober) send(i uint64, addr netip.Addr, number uint64, try uint8, err error) {
+	var w *path
+	var index uint32
+	addr = addr.Unmap()
+	if err == nil {
+		index, err = p.zone(addr.Zone())
+	}
+	if err == nil {
+		w, err = p.path(addr)
+	}
+	pr := probe{target: i, number: number, try: try, zone: index}
+	if addr.IsValid() {
+		pr.setAddr(addr)
+	}
+	if err == nil {
+		err = w.add(&pr)
+	}
+	if err != nil {
+		p.unsent(&pr, err)
+	}
+}
+
+// full reports whether a path has no room for another probe.
+func (p *Prober) full() bool {
+	for _, w := range p.paths {
+		if w != nil && w.full() {
+			return true
+		}
+	}
+	return false
+}
+
+// watchTime sees to it that probes are given up when it is time to.
+func (p *Prober) watchTime() {
+	for _, w := range p.paths {
+		if w != nil {
+			w.arm()
+		}
+	}
+}
+
+// flush sends what the paths hold, and reports whether all of it is out.
+func (p *Prober) flush() bool {
+	out := true
+	for _, w := range p.paths {
+		if w != nil && !w.flush() {
+			out = false
+		}
+	}
+	return out
+}
+
+// receive takes what has come in meanwhile.
+func (p *Prober) receive() {
+	for _, w := range p.paths {
+		if w != nil && !p.stopped {
+			w.receive()
+		}
+	}
+}
+
+// sent counts a probe that was handed to the kernel.
+func (p *Prober) sent(pr *probe) {
+	p.total.Sent()
+	if p.targets != nil {
+		p.target(pr.target).stats.Sent()
+	}
+}
+
+// target returns what is known of a target.
+func (p *Prober) target(i uint64) *target {
+	if p.targets[i] == nil {
+		p.targets[i] = new(target)
+	}
+	return p.targets[i]
+}
+
+// unsent reports a probe that did not leave.
+func (p *Prober) unsent(pr *probe, err error) {
+	r := &p.res
+	*r = Result{Outcome: stats.SendError, Last: true, Err: err}
+	p.identify(r, pr)
+	p.finished(pr, r)
+}
+
+// finished counts and reports a result that is about a probe.
+func (p *Prober) finished(pr *probe, r *Result) {
+	var t *target
+	if p.targets != nil {
+		t = p.target(pr.target)
+	}
+	if r.Outcome == stats.Reply || r.Outcome == stats.Reordered {
+		d := stats.NoDifference
+		if t != nil {
+			d = t.stats.Answer(r.Outcome, r.RTT)
+		}
+		p.total.Answer(r.Outcome, r.RTT, d)
+	} else {
+		p.total.Count(r.Outcome)
+		if t != nil {
+			t.stats.Count(r.Outcome)
+		}
+	}
+	p.report(r)
+}
+
+func (p *Prober) report(r *Result) {
+	if p.cfg.OnResult != nil && !p.stopped {
 		p.cfg.OnResult(r)
 	}
 }
 
 // finish calls OnDone when nothing is left to do.
 func (p *Prober) finish() {
-	if p.stopped || p.done || p.left > 0 || p.sending() || p.waiting.n > 0 {
+	if p.stopped || p.done || !p.schedule.over() || p.awaiting > 0 || p.again.n > 0 || p.parked > 0 {
 		return
 	}
 	p.done = true

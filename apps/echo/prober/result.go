@@ -1,60 +1,59 @@
 package prober
 
 import (
-	"strconv"
+	"net/netip"
 	"time"
 
-	"iomux/codec"
-	"iomux/transport"
+	"iomux/apps/echo/prober/stats"
 )
 
-// Outcome is what became of a probe.
-type Outcome uint8
+// NoTarget is the Target of a Result that belongs to none.
+const NoTarget = 1<<64 - 1
+
+// Clock says by which clocks a round-trip time was measured.
+type Clock uint8
 
 const (
-	// Reply: the target answered before the probe was given up.
-	Reply Outcome = iota
-	// Duplicate: the target answered again.
-	Duplicate
-	// Late: the target answered after the probe had been given up.
-	Late
-	// Timeout: no answer came in time, and the probe is given up.
-	Timeout
-	// SendError: the probe did not leave this host.
-	SendError
+	// NoClock: there is no round-trip time.
+	NoClock Clock = iota
+	// Kernel: from when the kernel handed the request to the network device to when
+	// it received the reply.
+	Kernel
+	// User: from before the call that sent the request to after the one that
+	// received the reply.
+	User
 )
 
-// String returns "reply", "duplicate", "late", "timeout" or "send error".
-func (o Outcome) String() string {
-	switch o {
-	case Reply:
-		return "reply"
-	case Duplicate:
-		return "duplicate"
-	case Late:
-		return "late"
-	case Timeout:
-		return "timeout"
-	case SendError:
-		return "send error"
-	}
-	return "Outcome(" + strconv.Itoa(int(o)) + ")"
-}
+// String returns "none", "kernel" or "user".
+func (c Clock) String() string { return [...]string{"none", "kernel", "user"}[c] }
 
-// Result is the outcome of a probe. A probe that was answered has further
-// results if it is answered again; one that was given up may have a late reply.
+// Result is the outcome of a probe, or tells of a message that ended none. Each
+// probe that was sent has one final Outcome; it may have a Duplicate, a Late answer
+// or one from the WrongSource besides.
 type Result struct {
-	Outcome Outcome
-	Target  int    // index in Config.Targets
-	Seq     uint16 // the probe's sequence number on the wire, from 1; 0 follows 65,535
-	// RTT is the round-trip time, for replies of all kinds: from before the
-	// call that sent the probe's batch to after the one that received the reply.
-	// Nothing in the packet has a say in it.
-	RTT     time.Duration
-	Altered bool  // the reply's data is not that of the probe
-	Err     error // for SendError
-	// Message is the packet and Echo what it says, for replies of all kinds;
-	// valid during the call only.
-	Message *transport.Message
-	Echo    *codec.Echo
+	Outcome stats.Outcome
+	Target  uint64     // index in Config.Targets; NoTarget if it is not known
+	Name    string     // of the target, "" if it is an address
+	Addr    netip.Addr // that was probed; the zero Addr if the name had none
+	Number  uint64     // of the target's probes, from 1; retries have that of the first try
+	Try     int        // 0 for the first try
+	// Last: no retry follows, so that this is the last word about this Number.
+	Last bool
+
+	// RTT is the round-trip time by Clock, of every kind of answer.
+	RTT   time.Duration
+	Clock Clock
+
+	From       netip.Addr // who answered or reported; the zero Addr where nobody did
+	TTL, TOS   uint8      // of the answer
+	Type, Code uint8      // of the ICMP message
+	MTU        uint32     // of a link that the probe did not fit, if the ICMPError says
+	Size       int        // of the ICMP message in bytes
+	// Offset is where the data of a Corrupt answer first differs from what was
+	// sent, in bytes; -1 if it does not, or the length is what is wrong.
+	Offset int
+	// Data is that of the answer; it is valid during the call only.
+	Data []byte
+	// Err is why a probe did not leave (SendError), or what is wrong with an answer.
+	Err error
 }

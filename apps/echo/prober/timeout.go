@@ -1,77 +1,112 @@
 package prober
 
-import "time"
+import (
+	"errors"
+	"time"
 
-// await waits for the reply to a probe that was sent at now.
-func (p *Prober) await(pr probe, now time.Duration) {
-	*p.slot(pr) = slot{sent: now, seq: pr.seq, state: awaited}
-	p.targets[pr.target].stats.Sent++
-	if p.waiting.push(pr); p.waiting.n == 1 {
-		p.arm()
-	}
-}
+	"iomux/apps/echo/prober/stats"
+)
 
-// trim drops what is no longer awaited from the front of the queue. A probe that
-// is in it still has its slot: the first one has not been given up, and there
-// are more slots than probes until then.
-func (p *Prober) trim() {
-	for p.waiting.n > 0 && p.slot(p.waiting.front()).state != awaited {
-		p.waiting.pop()
-	}
-}
+// All probes of a path wait equally long, so they are given up in the order of
+// sending, which is that of its ledger.
 
-// arm makes the loop call expire when the first probe that waits has waited long
-// enough. All wait equally long, so it is the first of all. When it is answered
-// the timer stays as it is, and is armed anew only when it has fired.
-func (p *Prober) arm() {
-	if p.stopped || p.waiting.n == 0 {
-		return
-	}
-	after := p.cfg.Timeout - (p.elapsed() - p.slot(p.waiting.front()).sent)
-	if p.expiry == nil {
-		p.expiry = p.l.AfterFunc(after, p.expire)
-	} else {
-		p.expiry.Reset(after)
-	}
-}
-
-// expire gives up the probes that have waited long enough.
-func (p *Prober) expire() {
-	for now := p.elapsed(); p.waiting.n > 0 && !p.stopped; {
-		pr := p.waiting.front()
-		s := p.slot(pr)
-		if now-s.sent < p.cfg.Timeout {
+// expire gives up the probes that have waited long enough, and forgets old ones.
+func (w *path) expire() {
+	p := w.p
+	w.armed = false
+	now := p.elapsed()
+	w.countDrops(now)
+	for !p.stopped && w.ledger.advance() {
+		pr := w.ledger.at(w.ledger.head)
+		if now-pr.sent < p.cfg.Timeout {
 			break
 		}
-		s.state = givenUp
-		p.trim()
-		p.targets[pr.target].stats.Lost++
-		p.result(Result{Outcome: Timeout, Target: int(pr.target), Seq: pr.seq})
+		if pr.state == queued {
+			w.abandon(pr)
+		} else {
+			w.giveUp(pr)
+		}
 	}
-	p.arm()
-	p.finish()
+	w.forget(now)
+	w.arm()
+	p.pump()
 }
 
-// queue is a first-in-first-out queue in a ring that grows as needed.
-type queue struct {
-	ring  []probe // its length is a power of two
-	first int
-	n     int
-}
-
-func (q *queue) front() probe { return q.ring[q.first] }
-
-func (q *queue) push(pr probe) {
-	if q.n == len(q.ring) {
-		grown := make([]probe, max(64, 2*len(q.ring)))
-		copy(grown[copy(grown, q.ring[q.first:]):], q.ring[:q.first])
-		q.ring, q.first = grown, 0
+// countDrops asks how many packets the kernel has dropped on the way to us.
+func (w *path) countDrops(now time.Duration) {
+	w.asked = now
+	if w.drops == nil {
+		return
 	}
-	q.ring[(q.first+q.n)&(len(q.ring)-1)] = pr
-	q.n++
+	d, err := w.drops.Dropped()
+	if err != nil || d == w.dropped {
+		return
+	}
+	w.lost += uint64(d - w.dropped)
+	w.dropped, w.lately = d, now
 }
 
-func (q *queue) pop() {
-	q.first = (q.first + 1) & (len(q.ring) - 1)
-	q.n--
+var errNoRoom = errors.New("the transport has had no room for it for a whole timeout")
+
+// abandon ends a probe that could not be sent for a Timeout: the first one in the
+// batch.
+func (w *path) abandon(pr *probe) {
+	if w.at++; w.at == w.n {
+		w.at, w.n = 0, 0
+	}
+	w.refused(pr, errNoRoom)
+}
+
+// giveUp ends a probe that has waited long enough. Where the kernel has dropped
+// packets since it was sent, as many probes as that are not lost by the network as
+// far as anybody can tell. That a probe has no transmit stamp tells nothing: not every
+// device makes stamps, and what waits for a neighbour that is not there has none either.
+func (w *path) giveUp(pr *probe) {
+	p := w.p
+	w.end(pr, ended)
+	r := &p.res
+	*r = Result{Outcome: stats.Timeout, Last: true}
+	if pr.sent >= w.lately {
+		w.lost = 0
+	}
+	if w.lost > 0 {
+		w.lost--
+		r.Outcome = stats.LocalDrop
+	}
+	p.identify(r, pr)
+	if int(pr.try) < p.cfg.Retries {
+		r.Last = false
+		p.again.push(pr, p.elapsed())
+	}
+	p.finished(pr, r)
+}
+
+// arm makes the loop call expire when the first probe that has not ended has waited
+// long enough. When it is answered the timer stays as it is.
+func (w *path) arm() {
+	if w.armed || w.p.stopped || !w.ledger.advance() {
+		return
+	}
+	w.armed = true
+	waited := w.p.elapsed() - w.ledger.at(w.ledger.head).sent
+	w.expiry.Reset(w.p.cfg.Timeout - waited)
+}
+
+const (
+	// maxHeld is how many probes that have ended are remembered at the most.
+	maxHeld = 1 << 18
+	// remembered is for how many Timeouts after it was sent a probe is remembered.
+	remembered = 3
+)
+
+// forget drops pages of probes that have all ended, if they are old or many.
+func (w *path) forget(now time.Duration) {
+	l := &w.ledger
+	for l.advance(); l.head >= l.first+pageSize; {
+		newest := l.at(l.first + pageSize - 1)
+		if l.held() <= maxHeld && now-newest.sent < remembered*w.p.cfg.Timeout {
+			return
+		}
+		l.forget()
+	}
 }

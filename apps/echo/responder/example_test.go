@@ -3,10 +3,10 @@ package responder_test
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"iomux/apps/echo/prober"
+	"iomux/apps/echo/prober/targets"
 	"iomux/apps/echo/responder"
 	"iomux/mux"
 	"iomux/mux/loop"
@@ -52,26 +52,28 @@ func greet() error {
 		return err
 	}
 
-	client, err := transport.Open("ip4:icmp", "", &transport.Config{Options: icmp.Options{Types: []uint8{0}}})
+	var b targets.Builder
+	if err := b.Add("127.0.0.1"); err != nil {
+		return err
+	}
+	hosts, err := b.List()
 	if err != nil {
 		return err
 	}
-	l.Own(client)
-	p, err := prober.New(l, client, prober.Config{
-		Targets: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-		Data:    []byte("Hello from client!"),
+	p, err := prober.New(l, prober.Config{
+		Targets: hosts,
+		Data:    []byte("Hello from client!"), Verbatim: true,
 		Count:   1,
 		Timeout: 10 * time.Second,
-		OnResult: func(r prober.Result) {
-			if r.Outcome == prober.Reply {
-				fmt.Printf("%s\n", r.Echo.Data)
-			}
+		OnResult: func(r *prober.Result) { // Corrupt, as the data is not what was sent
+			fmt.Printf("%s\n", r.Data)
 		},
 		OnDone: l.Stop,
 	})
 	if err != nil {
 		return err
 	}
+	l.Own(p)
 	p.Start()
 	if err := l.Run(context.Background()); err != nil {
 		return err

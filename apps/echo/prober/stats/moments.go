@@ -24,6 +24,11 @@ func (m *moments) add(t time.Duration) {
 	m.m2 += delta * (float64(t) - m.mean)
 }
 
+// average is the mean in whole nanoseconds, which is never outside min and max.
+func (m *moments) average() time.Duration {
+	return min(max(nanoseconds(m.mean), m.min), m.max)
+}
+
 // differ takes the difference between the times of two answers in a row, for the
 // jitter of RFC 3550, section 6.4.1 and appendix A.8.
 func (m *moments) differ(d time.Duration) {

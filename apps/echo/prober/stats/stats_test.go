@@ -130,6 +130,22 @@ func TestTimesBelowZeroAreZero(t *testing.T) {
 	}
 }
 
+// The mean alone is that of the Summary at any time, and never outside the times.
+func TestMeanAlone(t *testing.T) {
+	target, total := new(stats.Target), stats.NewTotal()
+	for i, rtt := range []time.Duration{5, 6, 6, math.MaxInt64, -1, math.MaxInt64, 3 * ms} {
+		if s := target.Summary(); target.Mean() != s.Mean || s.Mean < s.Min || s.Mean > s.Max {
+			t.Errorf("after %d answers: %v alone, in %+v", i, target.Mean(), s)
+		}
+		feed(target, total, rtt)
+	}
+	target, total = new(stats.Target), stats.NewTotal()
+	feed(target, total, math.MaxInt64-1, math.MaxInt64-1, math.MaxInt64-1)
+	if mean := target.Mean(); mean != math.MaxInt64-1 {
+		t.Errorf("the mean of equal times %d is %d", int64(math.MaxInt64-1), mean)
+	}
+}
+
 // The deviation is that of the population, as ping(8) has it, and does not suffer
 // from times that are long and close together.
 func TestMeanAndDeviation(t *testing.T) {
@@ -274,6 +290,23 @@ func BenchmarkTargetAnswer(b *testing.B) {
 		rtt = rtt*5/4%time.Second + 1
 		target.Answer(stats.Reply, rtt)
 	}
+}
+
+func BenchmarkTargetMean(b *testing.B) {
+	var target stats.Target
+	for i := range 1000 {
+		target.Answer(stats.Reply, time.Duration(i)*ms)
+	}
+	b.Run("alone", func(b *testing.B) {
+		for b.Loop() {
+			target.Mean()
+		}
+	})
+	b.Run("Summary", func(b *testing.B) {
+		for b.Loop() {
+			target.Summary()
+		}
+	})
 }
 
 func BenchmarkTotalAnswer(b *testing.B) {

@@ -30,7 +30,7 @@ func summary(c *Counts, m *moments, values *[len(quantiles)]time.Duration) Summa
 	s := Summary{
 		Counts: *c,
 		Min:    m.min,
-		Mean:   within(nanoseconds(m.mean)),
+		Mean:   m.average(),
 		Max:    m.max,
 		Jitter: nanoseconds(m.jitter),
 		P50:    within(values[0]),
