@@ -340,7 +340,7 @@ func (p *Prober) due(now time.Duration) bool {
 // nextDue reports whether the next probe of the schedule may be sent now. While very
 // many wait for their retry it may not.
 func (p *Prober) nextDue(now time.Duration) bool {
-	return !p.schedule.over() && p.again.n < maxHeld && p.schedule.due(now) > 0
+	return !p.schedule.over() && p.again.n < maxRetrying && p.schedule.due(now) > 0
 }
 
 // retryDue reports whether a retry may be sent now. Rate leaves room for it where
@@ -355,7 +355,7 @@ func (p *Prober) retryDue(now time.Duration) bool {
 func (p *Prober) sleep() {
 	var at time.Duration
 	sleeping := false
-	if !p.schedule.over() && p.schedule.gap > 0 && p.again.n < maxHeld {
+	if !p.schedule.over() && p.schedule.gap > 0 && p.again.n < maxRetrying {
 		at, sleeping = p.schedule.when(), true
 	}
 	if due, _, ok := p.again.next(); ok {

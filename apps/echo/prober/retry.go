@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// maxRetrying is how many wait for their retry before no further targets are probed.
+const maxRetrying = 1 << 18
+
 // retry is a probe that is to be tried again.
 type retry struct {
 	addr   [16]byte
