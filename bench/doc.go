@@ -1,5 +1,5 @@
-// Package bench compares the multiplexer backends, on bare descriptors and under
-// the echo server:
+// Package bench compares the multiplexer backends, on bare descriptors, under the
+// echo server and under the prober:
 //
 //	go test -bench . ./bench
 //
@@ -10,5 +10,6 @@
 //	benchstat -col /backend new.txt
 //
 // bench/peers, a module of its own, puts the loop beside libev and beside bare
-// loops; bench/soak runs it under load for a long time.
+// loops, and the echo client beside fping and ping; bench/soak runs the loop under
+// load for a long time.
 package bench

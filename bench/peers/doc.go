@@ -1,14 +1,21 @@
-// Package peers compares iomux's loop with what one would take instead: libev,
-// and a loop over epoll(7) written by hand, in Go (bare-go) and in C (bare-c).
+// Package peers compares iomux with what one would take instead: its loop with
+// libev, and with a loop over epoll(7) written by hand, in Go (bare-go) and in C
+// (bare-c); its echo client with fping(8), ping(8), and sendmmsg(2) and recvmmsg(2)
+// called by hand in C (bare-c).
 //
 //	go test -C bench/peers -bench Chain -benchtime 25x     # three minutes
 //	go test -C bench/peers -bench Timers -benchtime 9x     # two minutes
+//	go test -C bench/peers -bench 'Sweep|Flood' -benchtime 9x            # three minutes
+//	go test -C bench/peers -bench InFlight -benchtime 3x                 # a minute
+//	go test -C bench/peers -bench Steady -benchtime 5x -steady.time 10s  # six minutes
+//	go test -C bench/peers -bench Sweep -benchtime 3x -sweep.n 1048576   # two minutes
+//	go test -C bench/peers -bench Sweep -benchtime 1x -sweep.n 16777215  # ten minutes
 //
 // It is a module of its own, for it compiles the programs in c/ with gcc.
 // What is not installed is left out and named with its Debian packages; all
 // comes with
 //
-//	apt-get install gcc libc6-dev libev-dev
+//	apt-get install gcc libc6-dev libev-dev fping iputils-ping
 //
 // A line is a contestant, and the number behind its name is of pairs of rounds,
 // one of the contestant beside one of libev, so that what slows the machine
@@ -63,4 +70,45 @@
 // the time at which its turn began and is early by what the turn has taken since;
 // the line of loop=libev-now asks it to look at the clock before each timer
 // (ev_now_update), which is what never being early costs there.
+//
+// # Probers
+//
+// Each round is a process, from its start to its end, in a network namespace made for
+// the benchmark; every request has to be answered, or the benchmark fails. Beside
+// what is told above there are
+//
+//   - MB: the resident size at its peak (10^6 bytes), the median of the rounds.
+//   - ns-rtt: the average round-trip time, where the prober says one.
+//   - %core: the processor time of a probe at the rate of the benchmark.
+//   - x-fping-cpu-p10 and so on: the spread of the ratios of processor time. On a
+//     machine with other work it is narrower than that of the others.
+//
+// On a machine that had other work:
+//
+//	BenchmarkSweep/n=65534/prober=echo-2      7  21.16 MB   9747 cpu-ns/probe  2631 ns-rtt  0.8049 x-fping  0.7266 x-fping-cpu  0.6962 x-fping-cpu-p10  0.8131 x-fping-cpu-p90
+//	BenchmarkSweep/n=65534/prober=bare-c-2    7  2.302 MB   7692 cpu-ns/probe  2322 ns-rtt  0.6545 x-fping  0.6170 x-fping-cpu  0.5831 x-fping-cpu-p10  0.6342 x-fping-cpu-p90
+//	BenchmarkSweep/n=262144/prober=echo-2     7  32.44 MB   8814 cpu-ns/probe  2412 ns-rtt   1.079 x-bare-c  1.094 x-bare-c-cpu  1.055 x-bare-c-cpu-p10  1.199 x-bare-c-cpu-p90
+//	BenchmarkFlood/prober=echo-2              7  22.89 MB   8710 cpu-ns/probe  2229 ns-rtt   1.042 x-ping   1.058 x-ping-cpu   1.036 x-ping-cpu-p10   1.090 x-ping-cpu-p90
+//	BenchmarkSteady/n=4096/prober=echo-2      2  21.45 MB  22946 cpu-ns/probe  3951 ns-rtt  9.399 %core     0.4590 x-fping-cpu  0.3568 x-fping-cpu-p10  0.4590 x-fping-cpu-p90
+//	BenchmarkInFlight-2                       7  32.32 MB  61.91 B/probe
+//
+// Sweep sends a request to each of n addresses of 127.0.0.0/8 and waits for all the
+// replies, as fast as that goes: fping -q -r0 -i0, and echo client --flood. fping cannot
+// tell more than 65,535 requests apart, so that from there on the reference is bare-c,
+// whose socket has the filters, receive buffer, time stamps and error reports of
+// echo client's. -sweep.n says which n; 1048576 and 16777215, which is 127.0.0.0/8 but for
+// its broadcast address, take long.
+//
+// Flood sends 300,000 requests to one address: ping -f waits for a reply before it sends
+// the next one, or for 10 ms, and the others do not. ping takes the time of sending
+// from its own clock. The kernel's time stamps of sending, which the others use, are
+// a seventh of what bare-c takes.
+//
+// Steady sends a request a second to each of 4,096 addresses, evenly, over a veth(4) to
+// a kernel that answers, for -steady.time. fping-burst is fping without an interval
+// between targets (-i0), which sends the 4,096 at once and then sleeps. The lines
+// of n=1 send as many requests to a single address, one at a time.
+//
+// InFlight has 262,144 requests in flight, which nobody answers. B/probe is what
+// each takes of the resident size.
 package peers

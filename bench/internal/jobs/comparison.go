@@ -82,6 +82,20 @@ func (c *Comparison) Report(metric func(value float64, unit string), event, refe
 	}
 }
 
+// ReportCPU adds the spread of the ratios of processor time.
+func (c *Comparison) ReportCPU(metric func(value float64, unit string), reference string) {
+	if len(c.cpuRatios) > 0 {
+		metric(quantile(c.cpuRatios, 0.1), "x-"+reference+"-cpu-p10")
+		metric(quantile(c.cpuRatios, 0.9), "x-"+reference+"-cpu-p90")
+	}
+}
+
+// CPU is the contestant's median of nanoseconds on processors per event.
+func (c *Comparison) CPU() float64 { return Median(c.cpu) }
+
+// Median is the nearest rank of at least one value.
+func Median(values []float64) float64 { return quantile(values, 0.5) }
+
 // quantile is the nearest rank.
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))

@@ -37,6 +37,9 @@ func reported(t *testing.T, pairs int, contestant, reference Round) map[string]f
 	}
 	metrics := map[string]float64{}
 	c.Report(func(value float64, unit string) { metrics[unit] = value }, "event", "libev")
+	if reference == nil {
+		c.ReportCPU(func(value float64, unit string) { metrics[unit] = value }, "libev")
+	}
 	return metrics
 }
 
@@ -69,6 +72,19 @@ func TestSpreadOfTheRatio(t *testing.T) {
 	expectMetrics(t, got, map[string]float64{
 		"ns/event": 6, "cpu-ns/event": 12, "x-libev": 6, "x-libev-p10": 2, "x-libev-p90": 9, "x-libev-cpu": 6,
 	})
+}
+
+// The processor time of a pair has a spread of its own.
+func TestSpreadOfProcessorTime(t *testing.T) {
+	var c Comparison
+	for i := range 11 {
+		must(t, c.Pair(
+			func() (Sample, error) { return Sample{1000, 5000, time.Duration(1+i) * 1000}, nil },
+			func() (Sample, error) { return Sample{1000, 5000, 2000}, nil }))
+	}
+	got := map[string]float64{"median": c.CPU()}
+	c.ReportCPU(func(value float64, unit string) { got[unit] = value }, "libev")
+	expectMetrics(t, got, map[string]float64{"median": 6, "x-libev-cpu-p10": 1, "x-libev-cpu-p90": 5})
 }
 
 // Rounds of different lengths are compared event by event.
