@@ -16,14 +16,15 @@ import (
 
 // pipe is a transport that receives what it sends: a pipe in packet mode
 // (O_DIRECT in pipe(2)), in which each write is a message. A pipe does not tell
-// that a message was longer than the buffer, so this one takes whole pages only.
+// that a message was longer than the buffer, so this one takes long buffers only.
 type pipe struct {
 	mu   sync.Mutex // lets calls in flight end before Close
 	r, w int        // -1 once closed
 }
 
-// longest is the longest message: what pipe(2) writes as one packet.
-const longest = 4096
+// longest is the longest message. Up to 4096 bytes pipe(2) would write as one packet,
+// but a caller may have no buffer for that many.
+const longest = 1280
 
 func openPipe(network, address string, cfg *transport.Config) (transport.Transport, error) {
 	if cfg != nil && !reflect.ValueOf(*cfg).IsZero() {

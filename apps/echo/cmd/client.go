@@ -25,6 +25,16 @@ the manner of fping(8). --count says otherwise; with 0 there is no end.
 SIGQUIT (Ctrl-\) prints how things stand. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the
 run with a summary, and a second one at once.
 
+Round-trip times are by the kernel's clock, from when it gave a request to the network
+device to when it received the reply. What a request waits for before, in a queue of
+this host or for a neighbour's address, is no part of them; --user-clock measures from
+the call that sends.
+
+--fail-if takes conditions on all hosts together: loss and unanswered in percent; min,
+avg, max, mdev, jitter, p50, p90, p99 and p99.9; sent, received and the number of each
+outcome, such as timeouts, icmp_errors, duplicates or forged. Loss is the share without
+a good answer of what left this host; unanswered is that of all requests.
+
 With CAP_NET_RAW the client uses raw sockets, and otherwise ping sockets, where
 net.ipv4.ping_group_range allows it:
   sudo setcap cap_net_raw+ep ./echo

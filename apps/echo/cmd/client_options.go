@@ -69,7 +69,7 @@ func (o *clientOptions) clientFlags(c *cobra.Command) {
 	f.StringVarP(&o.pattern, "pattern", "p", "", "hexadecimal `bytes` to fill the data with, behind the 8 bytes that tell replies apart")
 	f.VarP(&o.ttl, "ttl", "t", "time to live, or hop limit (default the system's)")
 	f.VarP(&o.tos, "tos", "Q", "type of service, or traffic class, such as 0x10")
-	f.StringVarP(&o.pmtu, "pmtudisc", "M", "", "`do` or probe: never send fragments; want: as the system does")
+	f.StringVarP(&o.pmtu, "pmtudisc", "M", "", "`do` or probe: never send fragments, whatever the path is known to take; want: as the system does")
 	f.StringArrayVarP(&o.from, "interface", "I", nil, "`interface` or address to send from; given twice, both")
 	f.VarP(&o.mark, "mark", "m", "firewall mark; needs CAP_NET_ADMIN")
 	f.BoolVar(&o.userClock, "user-clock", false, "measure in user space, not by the kernel's time stamps")
@@ -85,7 +85,7 @@ func (o *clientOptions) clientFlags(c *cobra.Command) {
 	f.BoolVarP(&o.unreachable, "unreachable", "u", false, "print the hosts that do not answer, and nothing else")
 	f.VarP(&o.enough, "reachable", "x", "tell whether so many hosts answer, and nothing else")
 	f.VarP(&o.enoughAtOnce, "fast-reachable", "X", "the same, and end as soon as so many have")
-	f.StringVar(&o.failIf, "fail-if", "", "exit with 1 if one of these `conditions` holds, such as loss>1%,p99>20ms")
+	f.StringVar(&o.failIf, "fail-if", "", "exit with 1 if one of these `conditions` holds for all hosts together, such as loss>1%,p99>20ms")
 	f.StringVar(&o.pcap, "pcap", "", "write what is sent and received to this `FILE`, for wireshark(1)")
 }
 

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -17,6 +18,9 @@ type pcap struct {
 }
 
 func createPcap(name string) (*pcap, error) {
+	if name == "-" {
+		return nil, errors.New("--pcap -: want the name of a file")
+	}
 	f, err := os.Create(name)
 	if err != nil {
 		return nil, fmt.Errorf("--pcap: %w", err)

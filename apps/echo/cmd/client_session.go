@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -174,6 +175,7 @@ func (s *session) result(r *prober.Result) {
 		r = &s.shown
 	}
 	s.out.Result(r)
+	s.unknown(r)
 	if !r.Last || !r.Outcome.Final() {
 		return
 	}
@@ -188,6 +190,19 @@ func (s *session) result(r *prober.Result) {
 			s.p.Stop() // there may be more in this batch
 			s.l.Stop()
 		}
+	}
+}
+
+// unknown tells of a name that cannot be looked up where the output does not. If it is the
+// only target, and there is no such name, nothing would ever come of the run.
+func (s *session) unknown(r *prober.Result) {
+	var dns *net.DNSError
+	switch {
+	case r.Name == "" || r.Addr.IsValid() || r.Number != 1 || !errors.As(r.Err, &dns):
+	case s.o.alone && dns.IsNotFound:
+		s.failed(r.Err)
+	case (s.o.quiet || s.o.chosen()) && !s.o.json && !s.o.csv:
+		fmt.Fprintln(s.stderr, "echo:", r.Err)
 	}
 }
 

@@ -2,12 +2,19 @@ package cmd
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"iomux/apps/echo/prober"
+	"iomux/apps/echo/prober/stats"
+	"iomux/mux"
+	"iomux/mux/loop"
 )
 
 // listFile makes a file of targets.
@@ -149,5 +156,37 @@ func TestAHostWithIPv6Only(t *testing.T) {
 	}
 	if out, errs, code := runEcho("client", "--count", "2", "--interval", "1ms", "--timeout", "30s", far6.String()); code != exitOK {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}
+
+// A name that cannot be looked up is told where the results are not.
+func TestUnknownNameIsToldWithoutResults(t *testing.T) {
+	inLab(t, true)
+	for _, flag := range []string{"-a", "-q"} {
+		_, errs, code := runEcho("client", flag, "no-such-host.invalid", "127.0.0.1")
+		if code != exitUnanswered || !strings.HasPrefix(errs, "echo: lookup no-such-host.invalid") {
+			t.Errorf("%s: exit code %d, %q", flag, code, errs)
+		}
+	}
+}
+
+// If there is no such name, and no other target, there is nothing to wait for.
+func TestOnlyNameThatDoesNotExistEndsTheRun(t *testing.T) {
+	for _, c := range []struct {
+		alone, found bool
+		ends         bool
+	}{{true, false, true}, {true, true, false}, {false, false, false}} {
+		m, err := mux.Open("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &session{o: &clientOptions{alone: c.alone}, l: loop.New(m), stderr: io.Discard}
+		s.unknown(&prober.Result{Name: "host.example", Number: 1, Outcome: stats.SendError, Err: &net.DNSError{IsNotFound: !c.found}})
+		if (s.failure != nil) != c.ends {
+			t.Errorf("%+v: %v", c, s.failure)
+		}
+		if err := s.l.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

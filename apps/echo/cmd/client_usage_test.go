@@ -67,6 +67,7 @@ func TestUsageErrorsNameTheFlagAndWhatWouldBeRight(t *testing.T) {
 		{"--exclude-file /nonexistent h", "--exclude-file: open /nonexistent: "},
 		{"--exclude 300.1.1.1 h", `--exclude "300.1.1.1": `},
 		{"", "no target given, want one or more, such as 127.0.0.1, or --file"},
+		{"--pcap - h", "--pcap -: want the name of a file"},
 		{"--nosuch", "unknown flag"},
 	} {
 		out, errs, code := runEcho(append([]string{"client"}, strings.Fields(c.args)...)...)

@@ -2,6 +2,7 @@ package prober_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -205,6 +206,61 @@ func TestRetriesAfterTheScheduleKeepToTheRate(t *testing.T) {
 		}
 	}
 	lab.wantCounts(128, counts{stats.Timeout: 128})
+}
+
+// Many retries are due at once, right after the schedule was put off.
+func TestRetriesAfterAStallAreNotTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		targets string
+		window  int
+		blocked time.Duration
+	}{{"192.0.2.1-12", 10, 0}, {"192.0.2.0-199", 64, 500 * ms}} {
+		lab := newLab(t, prober.Config{Targets: list(c.targets), Count: 1, Rate: 1000, Window: c.window, Retries: 1})
+		if c.blocked > 0 {
+			lab.v4.room = 0
+			lab.v4.at(c.blocked, func() { lab.v4.room = unlimited })
+			lab.v4.update()
+		}
+		lab.Start()
+		lab.run(time.Hour)
+		if lab.ndones != 1 {
+			t.Errorf("%s: after an hour: %+v, done %d times", c.targets, lab.Total().Counts(), lab.ndones)
+		}
+	}
+}
+
+// Each probe has one verdict, whatever else comes.
+func TestLastIsTheLast(t *testing.T) {
+	last := 0
+	lab := newLab(t, prober.Config{Count: 1, Retries: 1, Data: sixteen, OnResult: func(r *prober.Result) {
+		if r.Last {
+			last++
+		}
+	}})
+	lab.v4.onSend = func(p probe) error {
+		p.w.deliver(p.at+10*ms, router, p.reply(p.data)) // wrong source
+		p.answer(1100 * ms)                              // late, which ends the retry too
+		p.answer(1200 * ms)
+		return nil
+	}
+	lab.Start()
+	lab.run(time.Minute)
+	if last != 1 {
+		t.Errorf("%d results are the last", last)
+	}
+}
+
+func TestNothingIsCountedAfterStop(t *testing.T) {
+	var lab *lab
+	var specs []string
+	for i := range 64 {
+		specs = append(specs, fmt.Sprintf("fe80::%x%%nosuch", i+1))
+	}
+	lab = newLab(t, prober.Config{Targets: list(specs...), Count: 1, OnResult: func(*prober.Result) { lab.Stop() }})
+	lab.Start()
+	if c := lab.Total().Counts(); c.Finished() != 1 {
+		t.Errorf("%d were counted, want the one in whose callback it was stopped", c.Finished())
+	}
 }
 
 func TestSendErrorsAndICMPErrorsAreNotRetried(t *testing.T) {

@@ -100,6 +100,7 @@ func (c *Config) setDefaults() {
 	if c.Timeout == 0 {
 		c.Timeout = time.Second
 	}
+	c.Source = c.Source.Unmap()
 	if c.Backoff < 1 {
 		c.Backoff = 1
 	}

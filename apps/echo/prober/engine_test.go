@@ -61,6 +61,7 @@ func TestScheduleHoldsItsRate(t *testing.T) {
 		{"in slots", Config{Targets: hosts("10.0.0.0/16"), Interval: time.Second}, 60 * time.Second, 0, 60 << 16, slotSize},
 		{"a target often", Config{Targets: hosts("192.0.2.1"), Interval: time.Millisecond}, 10 * time.Second, 0, 10000, 1},
 		{"no target twice at a time", Config{Targets: hosts("192.0.2.1-3"), Interval: time.Millisecond}, 10 * time.Second, 0, 30000, 3},
+		{"a target often, at a rate", Config{Targets: hosts("192.0.2.1"), Interval: 2 * time.Millisecond, Rate: 500}, 10 * time.Second, 0, 5000, 1},
 		{"until it is over", Config{Targets: hosts("192.0.2.1-10"), Interval: time.Second, Count: 7}, 1000 * time.Second, 0, 70, 1},
 		{"as good as never", Config{Targets: hosts("192.0.2.1"), Rate: 1e-300}, 1 << 60, 0, 1, 1},
 	} {

@@ -11,6 +11,20 @@ func (p *Prober) Asking() int {
 	return n
 }
 
+// Hosts is how many names are known.
+func (p *Prober) Hosts() int { return len(p.hosts) }
+
+// Doubts is how many errors are remembered that may have been made up.
+func (p *Prober) Doubts() int {
+	n := 0
+	for _, w := range p.paths {
+		if w != nil {
+			n += len(w.doubts)
+		}
+	}
+	return n
+}
+
 // Held is how many probes there is memory for.
 func (p *Prober) Held() int {
 	n := 0
@@ -33,8 +47,11 @@ func (p *Prober) Advance(serial uint64) {
 
 // Limits of the engine.
 const (
-	MaxWindow = maxWindow
-	MaxLookup = maxLookup
-	MaxHeld   = maxHeld
-	PageSize  = pageSize
+	MaxWindow  = maxWindow
+	MaxLookup  = maxLookup
+	MaxHeld    = maxHeld
+	PageSize   = pageSize
+	MaxParked  = maxParked
+	MaxLookups = maxLookups
+	MaxDoubts  = maxDoubts
 )

@@ -105,6 +105,9 @@ func (l *ledger) forget() {
 	l.first += pageSize
 }
 
+// forgot reports whether a serial number is that of a probe that has been forgotten.
+func (l *ledger) forgot(serial uint64) bool { return serial > 0 && serial < l.first }
+
 // held is how many probes are remembered.
 func (l *ledger) held() uint64 { return l.next - l.first }
 

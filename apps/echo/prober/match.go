@@ -129,26 +129,31 @@ func alike(cookie, data []byte) bool {
 // they are too short.
 func (w *path) unsigned(a *answer) {
 	p := w.p
+	forgotten := false
 	var found *probe
 	var foundSerial uint64
 	serial, ok := w.ledger.latest(a.echo.Seq)
 	for i := 0; ok && i < tries; i++ {
 		pr := w.ledger.at(serial)
 		if pr == nil {
+			forgotten = w.ledger.forgot(serial)
 			break
 		}
-		if p.mayAnswer(pr, a.from) && (found == nil || found.state != awaited && pr.state == awaited) {
+		if pr.state != queued && p.mayAnswer(pr, a.from) && (found == nil || found.state != awaited && pr.state == awaited) {
 			found, foundSerial = pr, serial
 		}
 		ok = serial >= 1<<16
 		serial -= 1 << 16
 	}
-	if found == nil {
+	switch {
+	case found != nil:
+		w.genuine(a, found, foundSerial)
+	case forgotten:
+		w.genuine(a, nil, 0)
+	default:
 		p.total.Count(stats.Forged)
 		p.report(w.result(stats.Forged, nil, a))
-		return
 	}
-	w.genuine(a, found, foundSerial)
 }
 
 // genuine is an answer to the probe, which is nil if it has been forgotten.
@@ -168,6 +173,7 @@ func (w *path) genuine(a *answer, pr *probe, serial uint64) {
 		r.Outcome = stats.Duplicate
 	case pr.state == ended:
 		r.Outcome = stats.Late
+		r.RTT, r.Clock = a.now-pr.sent, User // by which it was given up
 	case a.err != nil:
 		r.Outcome, r.Offset, r.Err = stats.Corrupt, -1, a.err
 	case a.echo.Code != 0:
@@ -179,6 +185,7 @@ func (w *path) genuine(a *answer, pr *probe, serial uint64) {
 		r.Outcome = stats.Reordered
 	}
 	if r.Outcome.Final() {
+		r.Last = true
 		w.end(pr, answered)
 	}
 	p.finished(pr, r)
@@ -236,7 +243,7 @@ func (p *Prober) isBroadcast(a netip.Addr) bool {
 // result fills in what an answer says.
 func (w *path) result(o stats.Outcome, pr *probe, a *answer) *Result {
 	r := &w.p.res
-	*r = Result{Outcome: o, Target: NoTarget, Last: true, From: a.from, TTL: a.ttl, TOS: a.tos,
+	*r = Result{Outcome: o, Target: NoTarget, From: a.from, TTL: a.ttl, TOS: a.tos,
 		Type: a.message[0], Code: a.echo.Code, Size: len(a.message), Data: a.echo.Data}
 	if pr != nil {
 		w.p.identify(r, pr)
@@ -283,6 +290,49 @@ func (w *path) other(b []byte, from netip.Addr) {
 	w.reported(about{to: q.Packet.Destination, from: from, typ: b[0], code: m.Code, mtu: m.MTU, message: q.Packet.Payload})
 }
 
+// reason is what an ICMP error says, without what it is about.
+type reason struct {
+	from      netip.Addr
+	mtu       uint32
+	typ, code uint8
+}
+
+func (a *about) reason() reason { return reason{a.from, a.mtu, a.typ, a.code} }
+
+// fail ends a probe by an ICMP error.
+func (w *path) fail(pr *probe, why reason) {
+	w.end(pr, ended)
+	r := &w.p.res
+	*r = Result{Outcome: stats.ICMPError, Last: true, From: why.from, Type: why.typ, Code: why.code, MTU: why.mtu}
+	w.p.identify(r, pr)
+	w.p.finished(pr, r)
+}
+
+// maxDoubts is how many probes are remembered about which there is an error that
+// anybody may have made up.
+const maxDoubts = 1 << 12
+
+// doubt remembers an error that quotes too little for a cookie: everybody whom we probe
+// can make up one about a probe to another, as the sequence numbers count. It is the
+// outcome if no answer comes in time.
+func (w *path) doubt(serial uint64, a about) {
+	if len(w.doubts) == maxDoubts {
+		for s := range w.doubts {
+			if s < w.ledger.head {
+				delete(w.doubts, s) // it was answered
+			}
+		}
+	}
+	if len(w.doubts) == maxDoubts {
+		w.p.stray++
+		return
+	}
+	if w.doubts == nil {
+		w.doubts = make(map[uint64]reason)
+	}
+	w.doubts[serial] = a.reason()
+}
+
 // reported ends the probe that an error is about. What says so anew is ignored.
 func (w *path) reported(a about) {
 	p := w.p
@@ -292,18 +342,21 @@ func (w *path) reported(a about) {
 	serial, ok := w.ledger.latest(seq)
 	for i := 0; ok && i < tries; i++ {
 		pr := w.ledger.at(serial)
-		if pr == nil {
+		genuine := whole && string(w.cookie(serial)) == string(cookie[:cookieSize])
+		if pr == nil && (genuine || !whole && w.ledger.forgot(serial)) {
+			return // of a probe that ended long ago
+		}
+		if pr == nil && !whole {
 			break
 		}
-		if pr.address() == a.to && (!whole || string(w.cookie(serial)) == string(cookie[:cookieSize])) {
-			if pr.state != awaited {
-				return
+		if pr != nil && pr.address() == a.to && (genuine || !whole) {
+			switch {
+			case pr.state != awaited:
+			case p.signed && !whole:
+				w.doubt(serial, a)
+			default:
+				w.fail(pr, a.reason())
 			}
-			w.end(pr, ended)
-			r := &p.res
-			*r = Result{Outcome: stats.ICMPError, Last: true, From: a.from, Type: a.typ, Code: a.code, MTU: a.mtu}
-			p.identify(r, pr)
-			p.finished(pr, r)
 			return
 		}
 		ok = serial >= 1<<16
@@ -313,6 +366,6 @@ func (w *path) reported(a about) {
 		return // it is counted once
 	}
 	p.total.Count(stats.Forged)
-	p.res = Result{Outcome: stats.Forged, Target: NoTarget, Last: true, From: a.from, Type: a.typ, Code: a.code}
+	p.res = Result{Outcome: stats.Forged, Target: NoTarget, From: a.from, Type: a.typ, Code: a.code}
 	p.report(&p.res)
 }

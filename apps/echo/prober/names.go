@@ -14,6 +14,9 @@ import (
 // maxLookups is how many names are looked up at a time.
 const maxLookups = 16
 
+// maxParked is how many probes wait for an address before no further targets are probed.
+const maxParked = 4096
+
 // maxLookup is how long one lookup may take.
 const maxLookup = 30 * time.Second
 
@@ -29,7 +32,6 @@ func bounded(lookup resolve.Lookup) resolve.Lookup {
 // host is what is known of a target that has a name.
 type host struct {
 	target  uint64
-	name    string
 	addr    netip.Addr // zero until it is known
 	err     error      // of the last lookup
 	asking  bool
@@ -41,7 +43,7 @@ type host struct {
 func (p *Prober) host(target uint64, name string) *host {
 	h := p.hosts[target]
 	if h == nil {
-		h = &host{target: target, name: name}
+		h = &host{target: target}
 		p.hosts[target] = h
 	}
 	if !h.asking && p.elapsed() >= h.renewal {
@@ -91,13 +93,22 @@ func (p *Prober) sendByName(target uint64, name string, number uint64) {
 	switch {
 	case h.addr.IsValid():
 		p.send(target, h.addr, number, 0, nil)
+		p.dismiss(h, number)
 	case !h.asking:
 		p.send(target, netip.Addr{}, number, 0, h.err)
+		p.dismiss(h, number)
 	case h.parked > 0:
 		p.send(target, netip.Addr{}, number, 0, errResolving)
 	default:
 		h.parked = number
 		p.parked++
+	}
+}
+
+// dismiss forgets a host after the last of its probes.
+func (p *Prober) dismiss(h *host, number uint64) {
+	if number == p.cfg.Count && !h.asking {
+		delete(p.hosts, h.target)
 	}
 }
 
@@ -111,8 +122,8 @@ func (p *Prober) identify(r *Result, pr *probe) {
 			r.From = r.From.WithZone(zone)
 		}
 	}
-	if h := p.hosts[pr.target]; h != nil {
-		r.Name = h.name
+	if p.hosts != nil {
+		r.Name = p.cfg.Targets.At(pr.target).Name
 	}
 }
 
@@ -130,12 +141,13 @@ func (p *Prober) zone(name string) (uint32, error) {
 	if name == "" {
 		return 0, nil
 	}
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+		return uint32(n), nil
+	}
 	z, known := p.zones[name]
 	if now := p.elapsed(); !known || now >= z.renewal {
 		z = zone{renewal: now + zoneRenewal}
-		if n, err := strconv.ParseUint(name, 10, 32); err == nil {
-			z.index = uint32(n)
-		} else if i, err := net.InterfaceByName(name); err == nil {
+		if i, err := net.InterfaceByName(name); err == nil {
 			z.index = uint32(i.Index)
 		} else {
 			z.err = fmt.Errorf("zone %q: %w", name, err)

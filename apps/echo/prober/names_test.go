@@ -222,3 +222,66 @@ func TestUnknownZoneIsASendError(t *testing.T) {
 		t.Errorf("the log is %q", lab.log)
 	}
 }
+
+// Probes that have waited for their addresses leave no faster than others.
+func TestNamesKeepToTheRate(t *testing.T) {
+	var specs []string
+	for i := range 100 {
+		specs = append(specs, fmt.Sprintf("host%d.example", i))
+	}
+	for _, behind := range []string{"", "198.51.100.0/24"} { // nothing else is left to send, or much
+		if behind != "" {
+			specs = append(specs, behind)
+		}
+		lab := newLab(t, prober.Config{Targets: list(specs...), Count: 1, Rate: 100, OnResult: func(*prober.Result) {}})
+		lab.names.hold = make(chan struct{})
+		lab.names.answer = func(string) (resolve.Answer, error) { return addresses(time.Hour, hostA) }
+		lab.mux.At(1100*ms, lab.names.release)
+		lab.Start()
+		lab.run(time.Minute)
+		for i, p := range lab.v4.sent {
+			if i >= 100 && p.at-lab.v4.sent[i-100].at < 970*ms {
+				t.Fatalf("%d probes within %v at 100/s", 100, p.at-lab.v4.sent[i-100].at)
+			}
+		}
+		if n := lab.Total().Counts().Sent; n != list(specs...).Len() || lab.ndones != 1 {
+			t.Errorf("%d sent, done %d times", n, lab.ndones)
+		}
+	}
+}
+
+// No more wait at a time than there is memory for, and all have their turn.
+func TestParkedProbesAreBounded(t *testing.T) {
+	var specs []string
+	for i := range prober.MaxParked + 100 {
+		specs = append(specs, fmt.Sprintf("host%d.example", i))
+	}
+	lab := newLab(t, prober.Config{Targets: list(specs...), Count: 1, OnResult: func(*prober.Result) {}})
+	lab.names.hold = make(chan struct{})
+	lab.names.answer = func(string) (resolve.Answer, error) { return addresses(time.Hour, hostA) }
+	lab.v4.onSend = nil
+	lab.mux.At(100*ms, func() {
+		if n := lab.Hosts(); n != prober.MaxParked {
+			t.Errorf("%d names are known, want %d", n, prober.MaxParked)
+		}
+		lab.names.release()
+	})
+	lab.Start()
+	lab.run(time.Minute)
+	lab.wantCounts(uint64(len(specs)), counts{stats.Reply: uint64(len(specs))})
+	if n := lab.Hosts(); n != 0 || lab.ndones != 1 {
+		t.Errorf("%d names are known at the end; done %d times", n, lab.ndones)
+	}
+}
+
+// An address keeps its zone, by name, in each retry.
+func TestRetryHasTheZoneOfItsTarget(t *testing.T) {
+	lab := newLab(t, prober.Config{Targets: list("fe80::1%lo"), Count: 2, Retries: 3, OnResult: func(r *prober.Result) {
+		if r.Addr.String() != "fe80::1%lo" {
+			t.Errorf("%v", r.Addr)
+		}
+	}})
+	lab.Start()
+	lab.run(time.Minute)
+	lab.wantCounts(8, counts{stats.Timeout: 8})
+}

@@ -274,6 +274,88 @@ func TestVeryLateAnswerIsLate(t *testing.T) {
 	}
 }
 
+// What comes about a probe that is forgotten is not forged.
+func TestWhatIsForgottenIsNotForged(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		data []byte
+		send func(probe)
+		late uint64
+	}{
+		{"an error", sixteen, func(p probe) {
+			p.error(4*time.Second, codec.Message{Type: codec.DestinationUnreachable, Code: 1, Quote: p.packet()})
+		}, 0},
+		{"an error about a probe without a cookie", nil, func(p probe) {
+			p.error(4*time.Second, codec.Message{Type: codec.DestinationUnreachable, Code: 1, Quote: p.packet()})
+		}, 0},
+		{"an answer", sixteen, func(p probe) { p.answer(4 * time.Second) }, prober.PageSize},
+		{"an answer without a cookie", nil, func(p probe) { p.answer(4 * time.Second) }, prober.PageSize},
+	} {
+		lab := newLab(t, prober.Config{Targets: list("10.0.0.0/16"), Count: 1, Rate: 10_000, Data: c.data, OnResult: func(*prober.Result) {}})
+		lab.v4.quiet = true
+		n := 0
+		lab.v4.onSend = func(p probe) error {
+			if n++; n <= prober.PageSize {
+				c.send(p)
+			}
+			return nil
+		}
+		lab.Start()
+		lab.run(time.Minute)
+		lab.wantCounts(1<<16, counts{stats.Timeout: 1 << 16, stats.Late: c.late})
+		if t.Failed() {
+			t.Fatal(c.name)
+		}
+	}
+}
+
+// A probe that waits for room cannot have been answered.
+func TestAnswerToAQueuedProbeIsForged(t *testing.T) {
+	lab := newLab(t, prober.Config{Count: 2, Interval: 100 * ms}) // without a cookie
+	lab.v4.room = 1
+	lab.v4.onSend = func(p probe) error { p.answer(10 * ms); return nil }
+	lab.v4.at(500*ms, func() { lab.v4.room = unlimited })
+	lab.Start()
+	lab.v4.deliver(200*ms, hostA, lab.v4.encode(nil, codec.Echo{Type: codec.EchoReply, ID: lab.v4.id, Seq: 2}))
+	lab.run(5 * time.Second)
+	lab.wantCounts(2, counts{stats.Reply: 2, stats.Forged: 1})
+}
+
+// An error that quotes no cookie may be of another target, which knows what is not
+// secret. A genuine answer refutes it.
+func TestErrorWithoutACookieIsInDoubt(t *testing.T) {
+	lab := newLab(t, prober.Config{Targets: list(hostA.String(), hostB.String()), Count: 1, Data: sixteen})
+	lab.v4.onSend = func(p probe) error {
+		p.error(10*ms, codec.Message{Type: codec.DestinationUnreachable, Code: 3, Quote: p.packet()[:28]})
+		if p.to == hostB {
+			p.answer(20 * ms)
+		}
+		return nil
+	}
+	lab.Start()
+	lab.run(5 * time.Second)
+	lab.want("20ms 192.0.2.2 reply 1 rtt 20ms", "1s 192.0.2.1 icmp error 1", "1s done")
+}
+
+func TestDoubtsAreBounded(t *testing.T) {
+	lab := newLab(t, prober.Config{Targets: list("10.0.0.0/16"), Count: 1, Rate: 20_000, Data: sixteen, OnResult: func(*prober.Result) {}})
+	lab.v4.quiet = true
+	lab.v4.onSend = func(p probe) error {
+		p.error(10*ms, codec.Message{Type: codec.DestinationUnreachable, Code: 3, Quote: p.packet()[:28]})
+		p.answer(20 * ms)
+		return nil
+	}
+	lab.Start()
+	lab.run(time.Minute)
+	lab.wantCounts(1<<16, counts{stats.Reply: 1 << 16})
+	if n := lab.Doubts(); n > prober.MaxDoubts {
+		t.Errorf("%d are remembered, want at most %d", n, prober.MaxDoubts)
+	}
+	if lab.Stray() > 1<<10 {
+		t.Errorf("%d errors were not remembered, although the probes before were answered", lab.Stray())
+	}
+}
+
 // Drops of long ago explain nothing.
 func TestOldDropsExplainNoTimeout(t *testing.T) {
 	lab := newLab(t, prober.Config{Count: 2, Interval: time.Hour})

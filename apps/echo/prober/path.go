@@ -34,6 +34,7 @@ type path struct {
 	want  mux.Interest // what watch waits for
 
 	ledger ledger
+	doubts map[uint64]reason // by serial number: errors without a cookie
 	expiry *loop.Timer
 	armed  bool          // expire will be called
 	lost   uint64        // packets the kernel dropped that explain no probe yet
@@ -60,6 +61,7 @@ type path struct {
 	out    []transport.Message // out[:n] are to be sent, from at on
 	serial []uint64            // their serial numbers
 	added  []time.Duration     // and since when they wait
+	stuck  bool                // there has been no room for a Timeout, and none since
 	at, n  int
 
 	in       []transport.Message
@@ -242,6 +244,7 @@ func (w *path) flush() bool {
 			p.sent(w.ledger.at(s))
 		}
 		w.at += k
+		w.stuck = w.stuck && k == 0 && err == nil
 		switch {
 		case w.at == w.n:
 		case err != nil:

@@ -3,6 +3,7 @@ package prober_test
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -18,6 +19,34 @@ func TestFamilyThatWaitsForRoomDelaysNoTimeoutOfTheOther(t *testing.T) {
 	lab.Start()
 	lab.run(5 * time.Second)
 	lab.want("1s 2001:db8::1 timeout 1", "1.9s 192.0.2.1 timeout 1", "1.9s done")
+}
+
+// A family that has had no room for a Timeout is waited for no more.
+func TestFamilyThatStaysBlockedHoldsTheOtherUpOnce(t *testing.T) {
+	lab := newLab(t, prober.Config{Targets: list(hostA.String(), hostA6.String()), Interval: 100 * ms, OnResult: func(*prober.Result) {}})
+	lab.v4.room = 0
+	lab.v4.update()
+	lab.v6.onSend = func(p probe) error { p.answer(ms); return nil }
+	lab.v4.at(19*time.Second, func() { lab.v4.room = unlimited })
+	lab.Start()
+	lab.run(30 * time.Second)
+	if n := len(lab.v6.sent); n < 280 {
+		t.Errorf("%d probes to the other family in 30 s, want 300 but for those of about a second", n)
+	}
+	if n := len(lab.v4.sent); n < 100 {
+		t.Errorf("%d probes after there was room again, want those of 11 s", n)
+	}
+}
+
+func TestMappedSourceIsIPv4(t *testing.T) {
+	var got netip.Addr
+	newLab(t, prober.Config{Source: netip.MustParseAddr("::ffff:192.0.2.100"), Open: func(o prober.Opening) (transport.Transport, error) {
+		got = o.Config.Source
+		return nil, nil
+	}})
+	if got != here {
+		t.Errorf("the source is %v, want %v", got, here)
+	}
 }
 
 // What the kernel drops of one family explains no timeout of the other.

@@ -272,7 +272,7 @@ func (p *Prober) sendDue() (more bool) {
 	for range burst {
 		p.now = p.elapsed()
 		added := 0
-		for added < batch && p.room() && !p.full() && p.sendNext(p.now) {
+		for added < batch && !p.stopped && p.room() && !p.full() && p.sendNext(p.now) {
 			added++
 		}
 		out := p.flush()
@@ -334,31 +334,49 @@ func (p *Prober) yield() {
 
 // due reports whether something may be sent now.
 func (p *Prober) due(now time.Duration) bool {
-	return len(p.found) > 0 || p.retryDue(now) || p.nextDue(now)
+	return p.foundDue(now) || p.retryDue(now) || p.nextDue(now)
 }
 
-// nextDue reports whether the next probe of the schedule may be sent now. While very
-// many wait for their retry it may not.
+// nextDue reports whether the next probe of the schedule may be sent now.
 func (p *Prober) nextDue(now time.Duration) bool {
-	return !p.schedule.over() && p.again.n < maxRetrying && p.schedule.due(now) > 0
+	return p.next() && p.schedule.due(now) > 0
 }
 
-// retryDue reports whether a retry may be sent now. Rate leaves room for it where
-// the schedule does not use it up, and else it takes the place of the next probe.
+// next reports whether there is a next probe of the schedule, once it is due. While very
+// many wait for their retry or their address there is none.
+func (p *Prober) next() bool {
+	return !p.schedule.over() && p.again.n < maxRetrying && p.parked < maxParked
+}
+
+// spare reports whether something may be sent now that is not in the schedule. Rate
+// leaves room for it where the schedule does not use it up, and else it takes the
+// place of the next probe.
+func (p *Prober) spare(now time.Duration) bool {
+	s := &p.schedule
+	return now >= p.free || s.atRate() && !s.over() && s.due(now) > 0
+}
+
+// retryDue reports whether a retry may be sent now.
 func (p *Prober) retryDue(now time.Duration) bool {
 	at, _, ok := p.again.next()
-	s := &p.schedule
-	return ok && at <= now && (now >= p.free || s.atRate() && !s.over() && s.due(now) > 0)
+	return ok && at <= now && p.spare(now)
 }
+
+// foundDue reports whether a probe may be sent now that has waited for its address.
+func (p *Prober) foundDue(now time.Duration) bool { return len(p.found) > 0 && p.spare(now) }
 
 // sleep arms the ticker for when something is due. It is called when nothing is.
 func (p *Prober) sleep() {
 	var at time.Duration
 	sleeping := false
-	if !p.schedule.over() && p.schedule.gap > 0 && p.again.n < maxRetrying {
+	if p.next() && p.schedule.gap > 0 {
 		at, sleeping = p.schedule.when(), true
 	}
-	if due, _, ok := p.again.next(); ok {
+	due, _, ok := p.again.next()
+	if len(p.found) > 0 {
+		due, ok = 0, true
+	}
+	if ok {
 		if due = max(due, p.free); !sleeping || due < at {
 			at, sleeping = due, true
 		}
@@ -372,20 +390,19 @@ func (p *Prober) sleep() {
 // probe of the schedule, and reports whether there was any.
 func (p *Prober) sendNext(now time.Duration) bool {
 	switch {
-	case len(p.found) > 0:
+	case p.foundDue(now):
 		h := p.found[0]
 		p.found = slices.Delete(p.found, 0, 1)
 		number := h.parked
 		h.parked = 0
 		p.parked--
+		p.delay()
 		p.send(h.target, h.addr, number, 0, h.err)
-		return true // Rate has counted it when it was parked
+		p.dismiss(h, number)
 	case p.retryDue(now):
 		_, queue, _ := p.again.next()
 		r := p.again.pop(queue)
-		if p.schedule.atRate() && !p.schedule.over() {
-			p.schedule.delay()
-		}
+		p.delay()
 		p.send(r.target, r.address(), r.number, r.try, nil)
 	case p.nextDue(now):
 		n := p.cfg.Targets.Len()
@@ -401,6 +418,13 @@ func (p *Prober) sendNext(now time.Duration) bool {
 	}
 	p.free = p.schedule.freeAfter(p.free, now)
 	return true
+}
+
+// delay makes room in the schedule for what is not in it, where Rate asks for that.
+func (p *Prober) delay() {
+	if p.schedule.atRate() && !p.schedule.over() {
+		p.schedule.delay()
+	}
 }
 
 // send puts a probe into its path's batch. One that cannot be sent, for err or for
@@ -419,7 +443,11 @@ func (p *Prober) send(i uint64, addr netip.Addr, number uint64, try uint8, err e
 	if addr.IsValid() {
 		pr.setAddr(addr)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case w.stuck && w.full():
+		err = errNoRoom
+	default:
 		err = w.add(&pr)
 	}
 	if err != nil {
@@ -427,10 +455,10 @@ func (p *Prober) send(i uint64, addr netip.Addr, number uint64, try uint8, err e
 	}
 }
 
-// full reports whether a path has no room for another probe.
+// full reports whether a path has no room for another probe, and has to be waited for.
 func (p *Prober) full() bool {
 	for _, w := range p.paths {
-		if w != nil && w.full() {
+		if w != nil && w.full() && !w.stuck {
 			return true
 		}
 	}
@@ -446,11 +474,12 @@ func (p *Prober) watchTime() {
 	}
 }
 
-// flush sends what the paths hold, and reports whether all of it is out.
+// flush sends what the paths hold, and reports whether all of it is out that is worth
+// waiting for.
 func (p *Prober) flush() bool {
 	out := true
 	for _, w := range p.paths {
-		if w != nil && !w.flush() {
+		if w != nil && !w.flush() && !w.stuck {
 			out = false
 		}
 	}

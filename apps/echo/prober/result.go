@@ -37,7 +37,8 @@ type Result struct {
 	Addr    netip.Addr // that was probed; the zero Addr if the name had none
 	Number  uint64     // of the target's probes, from 1; retries have that of the first try
 	Try     int        // 0 for the first try
-	// Last: no retry follows, so that this is the last word about this Number.
+	// Last: the probe has ended and no retry follows, so that this is the verdict about
+	// this Number.
 	Last bool
 
 	// RTT is the round-trip time by Clock, of every kind of answer.

@@ -15,6 +15,7 @@ import (
 // as well. Data and Err of a Result are valid until the next one.
 func Run(ctx context.Context, cfg Config) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
+		cfg := cfg // it may be ranged over again
 		m, err := mux.Open("")
 		if err != nil {
 			yield(Result{}, err)

@@ -49,6 +49,23 @@ func TestRunYieldsResultsToTheEnd(t *testing.T) {
 	}
 }
 
+func TestRunMayBeRangedOverAgain(t *testing.T) {
+	kernelReplies(t, true)
+	results := 0
+	seq := prober.Run(context.Background(), prober.Config{Targets: list("127.0.0.1"), Count: 1, Timeout: patience,
+		OnResult: func(*prober.Result) { results++ }})
+	for range 2 {
+		for _, err := range seq {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if results != 2 {
+		t.Errorf("%d results, want one each time", results)
+	}
+}
+
 func TestRunEndsWithBreak(t *testing.T) {
 	kernelReplies(t, true)
 	before := descriptors(t)

@@ -41,8 +41,8 @@ func newSchedule(cfg *Config, now time.Duration) schedule {
 	s.slot, s.behind = batch, batch
 	if s.gap > 0 {
 		s.slot = uint64(max(1, min(float64(slotLength)/s.gap, slotSize)))
-		if s.gap > s.rate { // each probe of a target is an interval after the one before
-			s.slot = min(s.slot, n)
+		if cfg.Interval > 0 {
+			s.slot = min(s.slot, n) // the probes of a target are apart
 		}
 		s.behind = uint64(max(1, min(float64(backlog)/s.gap, 1<<16)))
 	}
@@ -89,7 +89,8 @@ func (s *schedule) due(now time.Duration) uint64 {
 
 // at returns when a probe is due.
 func (s *schedule) at(number uint64) time.Duration {
-	return s.start + time.Duration(min(math.Ceil(float64(number-s.from)*s.gap), longestGap))
+	since := float64(int64(number - s.from)) // delay may have put from before number
+	return s.start + time.Duration(min(math.Ceil(since*s.gap), longestGap))
 }
 
 // when returns when the next slot is due.

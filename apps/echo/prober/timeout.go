@@ -49,20 +49,26 @@ func (w *path) countDrops(now time.Duration) {
 var errNoRoom = errors.New("the transport has had no room for it for a whole timeout")
 
 // abandon ends a probe that could not be sent for a Timeout: the first one in the
-// batch.
+// batch. From then on the other path does not wait for this one.
 func (w *path) abandon(pr *probe) {
+	w.stuck = true
 	if w.at++; w.at == w.n {
 		w.at, w.n = 0, 0
 	}
 	w.refused(pr, errNoRoom)
 }
 
-// giveUp ends a probe that has waited long enough. Where the kernel has dropped
+// giveUp ends the probe at the head, which has waited long enough. Where the kernel has dropped
 // packets since it was sent, as many probes as that are not lost by the network as
 // far as anybody can tell. That a probe has no transmit stamp tells nothing: not every
 // device makes stamps, and what waits for a neighbour that is not there has none either.
 func (w *path) giveUp(pr *probe) {
 	p := w.p
+	if why, ok := w.doubts[w.ledger.head]; ok {
+		delete(w.doubts, w.ledger.head)
+		w.fail(pr, why)
+		return
+	}
 	w.end(pr, ended)
 	r := &p.res
 	*r = Result{Outcome: stats.Timeout, Last: true}

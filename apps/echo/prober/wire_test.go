@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -320,7 +321,7 @@ func (c clocked) Wake() error {
 }
 
 func (c clocked) Wait(events []mux.Event, timeout time.Duration) (int, error) {
-	if p := c.lab.Prober; p != nil && p.Asking() > int(c.lab.names.held.Load()) {
+	if p := c.lab.Prober; p != nil && min(p.Asking(), prober.MaxLookups) > int(c.lab.names.held.Load()) {
 		<-c.lab.woken
 	}
 	return c.Fake.Wait(events, timeout)
@@ -348,6 +349,14 @@ func (r *resolver) lookup(ctx context.Context, _, host string) (resolve.Answer, 
 		r.held.Add(-1)
 	}
 	return r.answer(host)
+}
+
+// release lets the lookups go on that are held.
+func (r *resolver) release() {
+	close(r.hold)
+	for r.held.Load() > 0 {
+		runtime.Gosched()
+	}
 }
 
 // newLab makes a prober whose callbacks write the log. Nothing is answered. Where there
@@ -397,7 +406,7 @@ func newLab(t *testing.T, cfg prober.Config) *lab {
 		if r.RTT != 0 {
 			s += fmt.Sprintf(" rtt %v", r.RTT)
 		}
-		if !r.Last {
+		if r.Outcome.Final() && !r.Last {
 			s += " again"
 		}
 		if r.Err != nil {

@@ -33,12 +33,10 @@ type ping struct {
 // programs which read ping's output read this. A probe that times out has a line.
 // Errors have the names of the RFCs. A number does not wrap at 65,536.
 //
-// Packet loss is what ping means by it: the share without a good answer, although a
-// router may have told why. It is wider than stats.Counts.Loss, which are the
-// timeouts alone, and like that it counts no probe that did not leave this host or
-// whose answer this host may have dropped: where there are such,
-// stats.Counts.Unanswered is added. Where there are no others the loss is unknown
-// and left out.
+// Packet loss is stats.Counts.Loss, as ping has it but that a probe in flight is not
+// lost yet. Where there are probes that did not leave this host, or whose answer it
+// may have dropped, which that does not count, stats.Counts.Unanswered is added. Where
+// there are no others the loss is unknown and left out.
 //
 // An interim summary is one line, as on SIGQUIT:
 //
@@ -240,6 +238,11 @@ func (p *ping) Summary(s *Summary) error {
 		b = append(b, " unanswered"...)
 	}
 	b = p.extras(b, t, extras[ofPing:])
+	if n := t.InFlight(); n > 0 {
+		b = append(b, ", "...)
+		b = strconv.AppendUint(b, n, 10)
+		b = append(b, " in flight"...)
+	}
 	if s.Skipped > 0 {
 		b = append(b, ", "...)
 		b = p.o.appendColour(b, odd)

@@ -177,7 +177,7 @@ func TestPingStatisticsWithoutAnyLossKnown(t *testing.T) {
 		want string
 	}{
 		{Summary{Skipped: 1}, "0 packets transmitted, 0 received, time 0ms, 1 broadcast address skipped\n"},
-		{Summary{Total: flying.Summary()}, "1 packets transmitted, 0 received, time 0ms\n"},
+		{Summary{Total: flying.Summary()}, "1 packets transmitted, 0 received, time 0ms, 1 in flight\n"},
 		{Summary{Total: unsent.Summary()}, "0 packets transmitted, 0 received, time 0ms, 100% unanswered, +1 not sent\n"},
 		{Summary{Total: dropped.Summary()}, "1 packets transmitted, 0 received, time 0ms, 100% unanswered, +1 dropped by this host\n"},
 		{Summary{Total: flying.Summary(), Interim: true}, "0/1 packets\n"},

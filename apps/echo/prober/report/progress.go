@@ -34,6 +34,7 @@ type Progress struct {
 
 	shown   bool      // it is on the line
 	started bool      // Update has been called
+	began   time.Time // when it was drawn first
 	drawn   time.Time // when it last was
 	done    uint64    // at that time
 	rate    float64   // per second, over the last few seconds
@@ -68,9 +69,13 @@ func (p *Progress) Update(done, all uint64) {
 		if p.rate == 0 {
 			p.rate = recent
 		} else {
-			weight := 1 - math.Exp(-since.Seconds()/smoothing.Seconds())
+			// In the beginning it is the mean since then.
+			weight := max(1-math.Exp(-since.Seconds()/smoothing.Seconds()), since.Seconds()/now.Sub(p.began).Seconds())
 			p.rate += (recent - p.rate) * weight
 		}
+	}
+	if !p.started {
+		p.began = now
 	}
 	p.started, p.drawn, p.done = true, now, done
 	p.shown = true

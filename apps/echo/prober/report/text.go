@@ -127,16 +127,8 @@ func appendPercent(b []byte, share float64) []byte {
 	return append(strconv.AppendFloat(b, percent, 'g', 6, 64), '%')
 }
 
-// packetLoss is what ping(8) and fping(8) call so: the share of the probes that
-// brought no good answer, silently or not, among those of which it is known what the
-// network did to them. known is whether there are any.
-func packetLoss(c *stats.Counts) (share float64, known bool) {
-	judged := c.Judged()
-	if judged == 0 {
-		return 0, false
-	}
-	return float64(judged-c.Received()) / float64(judged), true
-}
+// packetLoss is stats.Counts.Loss; known is whether there is anything to go by.
+func packetLoss(c *stats.Counts) (share float64, known bool) { return c.Loss(), c.Judged() > 0 }
 
 // unanswered is stats.Counts.Unanswered; known is whether it says more than
 // packetLoss.

@@ -36,7 +36,7 @@ const ms = time.Millisecond
 
 func TestMetricsAreThoseOfTheSummary(t *testing.T) {
 	actual := map[string]string{
-		"loss": "4%", "unanswered": "10.98%", // 40 of 1000, 111 of 1011
+		"loss": "10%", "unanswered": "10.98%", // 100 of 1000, 111 of 1011
 		"min": "1ms", "avg": "2ms", "max": "9ms", "mdev": "3ms", "jitter": "4ms",
 		"p50": "5ms", "p90": "6ms", "p99": "7ms", "p99.9": "8ms",
 		"sent": "1001", "received": "900",
@@ -82,7 +82,7 @@ func TestOperators(t *testing.T) {
 		{"p99<=7ms,p99<=7001us,p99<=6999us", "p99<=7ms,p99<=7001us"},
 		{"p99==7ms,p99==7001us,p99==6999us", "p99==7ms"},
 		{"p99!=7ms,p99!=7001us,p99!=6999us", "p99!=7001us,p99!=6999us"},
-		{"loss==4%,loss>4%,loss>3.999%,loss<4.001%", "loss==4%,loss>3.999%,loss<4.001%"},
+		{"loss==10%,loss>10%,loss>9.999%,loss<10.001%", "loss==10%,loss>9.999%,loss<10.001%"},
 		{"late==2,late!=2,late>1,late<3", "late==2,late>1,late<3"},
 	} {
 		var held stats.Conditions

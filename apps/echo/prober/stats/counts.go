@@ -39,21 +39,25 @@ func (c Counts) InFlight() uint64 {
 	return c.Sent - min(ended, c.Sent)
 }
 
-// Judged is the number of probes of which it is known whether the network lost
-// them: those that brought any answer, and those that timed out.
+// Judged is the number of probes of which it is known what the network did with them:
+// those that brought any answer, and those that timed out.
 func (c Counts) Judged() uint64 {
 	return c.Received() + c.Of[Corrupt] + c.Of[Truncated] + c.Of[ICMPError] + c.Of[Timeout]
 }
 
-// Loss is the share of those Judged that the network lost, from 0 to 1; 0 if there
-// are none. A probe that did not leave this host, or whose answer this host may
-// have dropped, says nothing about the network.
-func (c Counts) Loss() float64 { return share(c.Of[Timeout], c.Judged()) }
+// Loss is the share of those Judged that brought no good answer, from 0 to 1; 0 if there
+// are none. That is the packet loss of ping(8), and of RFC 2680, by which a damaged
+// packet is a lost one. A probe in flight is not lost yet, and one that did not leave
+// this host, or whose answer this host may have dropped, says nothing about the network.
+// Of[Timeout] are those lost without a word.
+func (c Counts) Loss() float64 {
+	judged := c.Judged()
+	return share(judged-c.Received(), judged)
+}
 
 // Unanswered is the share of the finished probes that brought no good answer for
-// any reason, from 0 to 1; 0 if none has finished. Loss says how the network does,
-// this says whether the target answers: a host that a router reports as
-// unreachable has no loss and is unanswered to 100 %.
+// any reason, from 0 to 1; 0 if none has finished. It is more than Loss where this host
+// has failed.
 func (c Counts) Unanswered() float64 {
 	finished := c.Finished()
 	return share(finished-c.Received(), finished)

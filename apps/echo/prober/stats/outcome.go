@@ -25,7 +25,7 @@ const (
 	SendError
 	// LocalDrop: no answer in time, and this host dropped packets meanwhile.
 	LocalDrop
-	// Timeout: no answer in time, and nothing tells why. This alone is loss.
+	// Timeout: no answer in time, and nothing tells why.
 	Timeout
 
 	// The following end no probe.

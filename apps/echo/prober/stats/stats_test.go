@@ -79,11 +79,12 @@ func TestLossAndUnanswered(t *testing.T) {
 		{of{stats.Reply: 3, stats.Timeout: 1}, 0.25, 0.25},
 		{of{stats.Reply: 2, stats.Reordered: 1, stats.Timeout: 1}, 0.25, 0.25},
 		{of{stats.Timeout: 7}, 1, 1},
-		{of{stats.ICMPError: 5}, 0, 1},
+		{of{stats.ICMPError: 5}, 1, 1},
 		{of{stats.SendError: 5}, 0, 1},
 		{of{stats.LocalDrop: 5}, 0, 1},
 		{of{stats.Reply: 1, stats.LocalDrop: 1, stats.SendError: 2}, 0, 0.75},
-		{of{stats.Corrupt: 1, stats.Truncated: 1, stats.ICMPError: 1, stats.Timeout: 1}, 0.25, 1},
+		{of{stats.Corrupt: 1, stats.Truncated: 1, stats.ICMPError: 1, stats.Timeout: 1}, 1, 1},
+		{of{stats.Reply: 6, stats.Corrupt: 1, stats.ICMPError: 1, stats.SendError: 2}, 0.25, 0.4},
 		{of{stats.Duplicate: 1, stats.Late: 1, stats.WrongSource: 1, stats.Forged: 1}, 0, 0},
 	} {
 		counts := stats.Counts{Sent: 10, Of: c.of}
