@@ -33,7 +33,8 @@ type Config struct {
 	Jitter bool
 	// Window is the most probes in flight, whose fate is not known; 0 is 64 for each
 	// target and no more than 262,144. With 1 and no Interval every probe waits for
-	// the end of the one before.
+	// the end of the one before. Where no answers come it lets no more leave than
+	// Window in a Timeout.
 	Window int
 	// Timeout is how long to wait for an answer, a day at the most; 0 is a second. A
 	// probe that finds no room in its transport for as long is a SendError.
@@ -71,7 +72,8 @@ type Config struct {
 	// Lookup resolves names; nil is resolve.System().
 	Lookup resolve.Lookup
 	// Open opens the transport for the probes of a family, once one is needed; nil is
-	// OpenSocket.
+	// OpenSocket. It returns a transport of its own each time, which the prober closes.
+	// One that wraps another has an Unwrap, for the abilities that transport.As finds.
 	Open func(Opening) (transport.Transport, error)
 
 	// TargetStats keeps statistics for each target, which also tells reordered
@@ -87,7 +89,7 @@ type Config struct {
 	// OnFailure, if not nil, is called on the loop when a transport keeps failing and
 	// the prober has stopped for that reason.
 	OnFailure func(error)
-	// Clock replaces time.Now; it should be that of the loop.
+	// Clock replaces time.Now; it should be that of the loop, and never goes back.
 	Clock func() time.Time
 }
 

@@ -12,7 +12,6 @@ import (
 	"iomux/mux"
 	"iomux/mux/loop"
 	"iomux/transport"
-	"iomux/transport/icmp"
 )
 
 // Three probes to one host, one after the other.
@@ -90,14 +89,12 @@ func ExampleConfig_open() {
 	var counted *counting
 	cfg := prober.Config{Targets: hosts, Count: 5, Timeout: 10 * time.Second,
 		Open: func(o prober.Opening) (transport.Transport, error) {
-			filter, err := icmp.ProbeFilter(o.Identifier)
+			t, err := prober.OpenSocket(o) // or anything else that carries ICMP or IP
 			if err != nil {
 				return nil, err
 			}
-			o.Config.Filter = filter
-			t, err := transport.Open("ip4:icmp", "", &o.Config)
 			counted = &counting{Transport: t}
-			return counted, err
+			return counted, nil
 		}}
 	for r, err := range prober.Run(context.Background(), cfg) {
 		if err != nil || r.Outcome != stats.Reply {
@@ -112,6 +109,9 @@ type counting struct {
 	transport.Transport
 	sent int
 }
+
+// Unwrap has transport.As find what the socket can besides: time stamps, errors, drops.
+func (c *counting) Unwrap() transport.Transport { return c.Transport }
 
 func (c *counting) Send(ms []transport.Message) (int, error) {
 	n, err := c.Transport.Send(ms)

@@ -61,10 +61,6 @@ const cookieSize = 8
 // inputs is the matrix.
 func inputs() []input { return slices.Concat(replies(), icmpErrors(), localOutcomes()) }
 
-// kernelDrop is in a cell for a bad checksum on a raw IPv6 socket: the kernel discards
-// the packet, and counts it as one that it has dropped.
-const kernelDrop = "kernel local_drop"
-
 // localOutcomes are no matter of the peer.
 func localOutcomes() []input {
 	return []input{

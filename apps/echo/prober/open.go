@@ -14,8 +14,8 @@ type Opening struct {
 	// Identifier is what the probes carry. A transport that is an Identifier has its
 	// own in place of it.
 	Identifier uint16
-	// Config has the fields that a prober's Config has, and a receive buffer for the
-	// answers to a full window.
+	// Config has the fields that a prober's Config has, a receive buffer for the
+	// answers to a full window, and a send buffer for what waits for its neighbour.
 	Config transport.Config
 	// DontFragment, Broadcast and Stamps ask for icmp.Options of those names.
 	DontFragment, Broadcast, Stamps bool

@@ -71,6 +71,7 @@ type path struct {
 	reports  []transport.ErrorReport
 	drops    transport.DropCounter // nil if there is none
 	dropped  uint32                // what it said last
+	damaged  uint64                // the number of bad checksums then, on raw IPv6
 	failures int                   // of Recv, in a row
 }
 
@@ -103,7 +104,7 @@ func (p *Prober) open(v6 bool) (*path, error) {
 	if s := p.cfg.Source; s.IsValid() && s.Is6() == v6 {
 		o.Config.Source = s
 	}
-	o.Config.RecvBuffer = recvBuffer
+	o.Config.RecvBuffer, o.Config.SendBuffer = recvBuffer, sendBuffer
 	t, err := p.cfg.Open(o)
 	if err != nil {
 		return nil, err
@@ -138,6 +139,7 @@ func (p *Prober) open(v6 bool) (*path, error) {
 	}
 	if d, ok := transport.As[transport.DropCounter](t); ok {
 		w.drops = d
+		w.damaged, _ = badChecksums()
 	}
 	n := max(1, min(t.BatchSize(), batch))
 	w.out, w.in, w.serial = make([]transport.Message, n), make([]transport.Message, n), make([]uint64, n)
@@ -160,6 +162,10 @@ func (p *Prober) open(v6 bool) (*path, error) {
 // recvBuffer holds the answers and the transmit stamps of several batches, also
 // while the loop does something else, in bytes.
 const recvBuffer = 4 << 20
+
+// sendBuffer holds what waits for neighbours that are not there, each for some 3 s
+// (arp(7)), in bytes: they must not keep the probes to others from leaving.
+const sendBuffer = 4 << 20
 
 // full reports whether no probe can be added before flush.
 func (w *path) full() bool { return w.n == len(w.out) }

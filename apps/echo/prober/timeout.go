@@ -42,8 +42,20 @@ func (w *path) countDrops(now time.Duration) {
 	if err != nil || d == w.dropped {
 		return
 	}
-	w.lost += uint64(d - w.dropped)
-	w.dropped, w.lately = d, now
+	n := uint64(d - w.dropped)
+	w.dropped = d
+	if w.v6 && !w.ping {
+		// There the kernel counts what has a bad checksum as well, and anybody can send
+		// that.
+		if bad, err := badChecksums(); err == nil {
+			n -= min(n, bad-min(bad, w.damaged))
+			w.damaged = bad
+		}
+	}
+	if n > 0 {
+		w.lost += n
+		w.lately = now
+	}
 }
 
 var errNoRoom = errors.New("the transport has had no room for it for a whole timeout")
