@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/hashicorp/go-multierror"
-
 	"iomux/apps/echo/prober/resolve"
 	"iomux/apps/echo/prober/targets"
 	"iomux/codec"
@@ -122,10 +120,10 @@ func (c *Config) setDefaults() {
 
 // check reports everything that makes no sense.
 func (c *Config) check() error {
-	var errs *multierror.Error
+	var errs []error
 	refuse := func(bad bool, format string, args ...any) {
 		if bad {
-			errs = multierror.Append(errs, fmt.Errorf("prober: "+format, args...))
+			errs = append(errs, fmt.Errorf("prober: "+format, args...))
 		}
 	}
 	refuse(c.Targets == nil || c.Targets.Len() == 0, "no targets")
@@ -139,13 +137,7 @@ func (c *Config) check() error {
 	refuse(c.Backoff > 1000 || math.IsNaN(c.Backoff), "backoff factor %v, want 1 to 1000", c.Backoff)
 	refuse(len(c.Data) > codec.MaxEchoDataV4, "%d bytes of data, want at most %d", len(c.Data), codec.MaxEchoDataV4)
 	refuse(c.Network != "ip" && c.Network != "ip4" && c.Network != "ip6", "network %q, want ip, ip4 or ip6", c.Network)
-	switch {
-	case errs == nil:
-		return nil
-	case len(errs.Errors) == 1:
-		return errs.Errors[0]
-	}
-	return errs
+	return join(errs...)
 }
 
 const (

@@ -50,7 +50,7 @@ func OpenSocket(o Opening) (transport.Transport, error) {
 	cfg.Filter, cfg.Options = nil, options
 	t, errPing := transport.Open(ping, "", &cfg)
 	if errPing != nil {
-		return nil, errors.Join(err, errPing)
+		return nil, join(err, errPing)
 	}
 	return t, nil
 }

@@ -37,8 +37,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/go-multierror"
-
 	"iomux/apps/echo/prober/resolve"
 	"iomux/apps/echo/prober/stats"
 	"iomux/mux"
@@ -157,7 +155,7 @@ func New(l *loop.Loop, cfg Config) (*Prober, error) {
 		p.path(netip.IPv6Unspecified())
 	}
 	if p.paths[0] == nil && p.paths[1] == nil && (p.fails[0].err != nil || p.fails[1].err != nil) {
-		return nil, errors.Join(p.fails[0].err, p.fails[1].err, p.Close())
+		return nil, join(p.fails[0].err, p.fails[1].err, p.Close())
 	}
 	return p, nil
 }
@@ -205,19 +203,16 @@ func (p *Prober) Stop() {
 // fails: one error as itself, several as a *multierror.Error.
 func (p *Prober) Close() error {
 	p.Stop()
-	var errs *multierror.Error
+	var errs []error
 	if p.names != nil {
-		errs = multierror.Append(errs, p.names.Close())
+		errs = append(errs, p.names.Close())
 	}
 	for _, w := range p.paths {
 		if w != nil {
-			errs = multierror.Append(errs, w.t.Close())
+			errs = append(errs, w.t.Close())
 		}
 	}
-	if errs != nil && len(errs.Errors) == 1 {
-		return errs.Errors[0]
-	}
-	return errs.ErrorOrNil()
+	return join(errs...)
 }
 
 // Total holds the statistics of all targets.

@@ -2,7 +2,6 @@ package prober
 
 import (
 	"context"
-	"errors"
 	"iter"
 
 	"iomux/mux"
@@ -63,10 +62,11 @@ func Run(ctx context.Context, cfg Config) iter.Seq2[Result, error] {
 		}
 		if err == nil {
 			p.Start()
-			err = errors.Join(l.Run(ctx), failure, p.Close())
+			err = l.Run(ctx)
+			err = join(err, failure, p.Close())
 		}
 		closed = true
-		err = errors.Join(err, l.Close())
+		err = join(err, l.Close())
 		if err != nil && !broken {
 			yield(Result{}, err)
 		}
