@@ -101,18 +101,14 @@ func TestExcludedAddressIsNotProbed(t *testing.T) {
 func TestTheOnlyNameIsWaitedFor(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		lab := newLab(t, prober.Config{Targets: list("host.example"), Count: 3, Interval: 100 * ms})
-		hold := make(chan struct{})
-		lab.names.hold = hold
+		lab.names.hold = make(chan struct{})
 		lab.names.answer = func(string) (resolve.Answer, error) {
 			if !known {
 				return resolve.Answer{}, errors.New("no such host")
 			}
 			return addresses(time.Hour, hostA)
 		}
-		lab.mux.At(150*ms, func() {
-			close(hold)
-			<-lab.woken
-		})
+		lab.mux.At(150*ms, lab.names.release)
 		lab.Start()
 		lab.Start()
 		lab.run(5 * time.Second)
@@ -132,13 +128,9 @@ func TestTheOnlyNameIsWaitedFor(t *testing.T) {
 // once.
 func TestSlowLookupHoldsOneProbe(t *testing.T) {
 	lab := newLab(t, prober.Config{Targets: list("host.example", hostB.String()), Count: 3, Interval: 100 * ms})
-	hold := make(chan struct{})
-	lab.names.hold = hold
+	lab.names.hold = make(chan struct{})
 	lab.names.answer = func(string) (resolve.Answer, error) { return addresses(time.Hour, hostA) }
-	lab.mux.At(150*ms, func() {
-		close(hold)
-		<-lab.woken
-	})
+	lab.mux.At(150*ms, lab.names.release)
 	lab.Start()
 	lab.run(5 * time.Second)
 	lab.wantSent(lab.v4, "50ms 192.0.2.2", "150ms 192.0.2.2", "150ms 192.0.2.1", "200ms 192.0.2.1", "250ms 192.0.2.2")

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -300,8 +301,13 @@ type lab struct {
 	log    []string
 	onLog  func(line string)
 
-	names  resolver
-	woken  chan struct{}
+	names resolver
+	woken chan struct{}
+
+	mu      sync.Mutex
+	pending bool       // Wake has been called, and Wait has not returned since
+	roused  *sync.Cond // it is called
+
 	ended  bool // no callback may come any more
 	ndones int
 }
@@ -312,19 +318,31 @@ type clocked struct {
 	lab *lab
 }
 
+// Wake tells both at once, so that nobody finds the one without the other.
 func (c clocked) Wake() error {
+	c.lab.mu.Lock()
+	defer c.lab.mu.Unlock()
+	err := c.Fake.Wake()
+	c.lab.pending = true
+	c.lab.roused.Signal()
 	select {
 	case c.lab.woken <- struct{}{}:
 	default:
 	}
-	return c.Fake.Wake()
+	return err
 }
 
 func (c clocked) Wait(events []mux.Event, timeout time.Duration) (int, error) {
-	if p := c.lab.Prober; p != nil && min(p.Asking(), prober.MaxLookups) > int(c.lab.names.held.Load()) {
-		<-c.lab.woken
+	c.lab.mu.Lock()
+	for p := c.lab.Prober; p != nil && !c.lab.pending && min(p.Asking(), prober.MaxLookups) > int(c.lab.names.held.Load()); {
+		c.lab.roused.Wait()
 	}
-	return c.Fake.Wait(events, timeout)
+	c.lab.mu.Unlock()
+	n, err := c.Fake.Wait(events, timeout)
+	c.lab.mu.Lock()
+	c.lab.pending = false // what was posted before is seen to in this turn
+	c.lab.mu.Unlock()
+	return n, err
 }
 
 // resolver looks names up.
@@ -351,9 +369,15 @@ func (r *resolver) lookup(ctx context.Context, _, host string) (resolve.Answer, 
 	return r.answer(host)
 }
 
-// release lets the lookups go on that are held.
+// release lets the lookups go on that are held, and waits for the first result. It is
+// called within Wait.
 func (r *resolver) release() {
+	select {
+	case <-r.lab.woken: // by the last lookup that was held
+	default:
+	}
 	close(r.hold)
+	<-r.lab.woken
 	for r.held.Load() > 0 {
 		runtime.Gosched()
 	}
@@ -365,6 +389,7 @@ func newLab(t *testing.T, cfg prober.Config) *lab {
 	t.Helper()
 	lab := &lab{t: t, mux: muxtest.NewFake(start), woken: make(chan struct{}, 1)}
 	lab.names.lab = lab
+	lab.roused = sync.NewCond(&lab.mu)
 	lab.loop = loop.New(clocked{lab.mux, lab}, loop.Clock(lab.mux.Clock))
 	nothing := func(probe) error { return nil }
 	lab.v4 = &wire{lab: lab, fd: 3, room: unlimited, onSend: nothing}
