@@ -138,8 +138,8 @@ func TestNamesAreResolvedToTheFamilyThatIsAskedFor(t *testing.T) {
 	for flag, want := range map[string]string{"-4": "from localhost (127.0.0.1)", "-6": "from localhost (::1)"} {
 		t.Run(flag, func(t *testing.T) {
 			out, _, _ := runEcho("client", flag, "--count", "1", "--timeout", "30s", "localhost")
-			if flag == "-6" && strings.Contains(out, "no suitable address") {
-				t.Skip("localhost has no IPv6 address here (/etc/hosts)")
+			if _, err := net.ResolveIPAddr("ip6", "localhost"); flag == "-6" && err != nil { // by /etc/hosts
+				want = "not sent: lookup localhost"
 			}
 			mustContain(t, "client "+flag, out, want)
 		})
