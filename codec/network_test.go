@@ -66,10 +66,7 @@ func newNetwork(t *testing.T) *network {
 // set writes a setting of sysctl(8) in a namespace.
 func (n *network) set(ns *netlab.Namespace, name, value string) {
 	n.t.Helper()
-	err := ns.Do(func() error {
-		return os.WriteFile(sysctl(name), []byte(value), 0)
-	})
-	if err != nil {
+	if err := ns.SetSysctl(name, value); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -77,44 +74,22 @@ func (n *network) set(ns *netlab.Namespace, name, value string) {
 // sysctl is where a setting can be written.
 func sysctl(name string) string { return "/proc/sys/" + strings.ReplaceAll(name, ".", "/") }
 
-// route adds a route of a type (unix.RTN_UNREACHABLE, for instance) as ip-route(8)
-// does.
+// route adds a route of a type, through a link and a router if they are not "".
 func (n *network) route(ns *netlab.Namespace, prefix, link, via string, typ int) {
 	n.t.Helper()
-	err := ns.Do(func() error {
-		dst, err := netlink.ParseIPNet(prefix)
-		if err != nil {
-			return err
-		}
-		r := &netlink.Route{Dst: dst, Type: typ}
-		if via != "" {
-			r.Gw = netip.MustParseAddr(via).AsSlice()
-		}
-		if link != "" {
-			l, err := netlink.LinkByName(link)
-			if err != nil {
-				return err
-			}
-			r.LinkIndex = l.Attrs().Index
-		}
-		return netlink.RouteAdd(r)
-	})
-	if err != nil {
-		n.t.Fatalf("route %s: %v", prefix, err)
+	r := netlab.Route{Prefix: netip.MustParsePrefix(prefix), Link: link, Type: typ}
+	if via != "" {
+		r.Via = netip.MustParseAddr(via)
+	}
+	if err := ns.AddRoute(r); err != nil {
+		n.t.Fatal(err)
 	}
 }
 
 // setMTU of a link.
 func (n *network) setMTU(ns *netlab.Namespace, link string, mtu int) {
 	n.t.Helper()
-	err := ns.Do(func() error {
-		l, err := netlink.LinkByName(link)
-		if err == nil {
-			err = netlink.LinkSetMTU(l, mtu)
-		}
-		return err
-	})
-	if err != nil {
+	if err := ns.SetMTU(link, mtu); err != nil {
 		n.t.Fatal(err)
 	}
 }

@@ -4,15 +4,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
 
 	"iomux/bench/internal/jobs"
 	"iomux/transport/netlab"
@@ -202,10 +199,7 @@ func (c *contest) far(b *testing.B) netip.Addr {
 		netlab.End{In: c.lab, Name: "near", Addrs: []netip.Prefix{netip.MustParsePrefix("10.7.0.1/24")}},
 		netlab.End{In: peer, Name: "far", Addrs: []netip.Prefix{gateway}}))
 	check(b, peer.AddLocalRoute(targets))
-	check(b, c.lab.Do(func() error {
-		return netlink.RouteAdd(&netlink.Route{Gw: gateway.Addr().AsSlice(),
-			Dst: &net.IPNet{IP: targets.Addr().AsSlice(), Mask: net.CIDRMask(targets.Bits(), 32)}})
-	}))
+	check(b, c.lab.AddRoute(netlab.Route{Prefix: targets, Via: gateway.Addr()}))
 	return targets.Addr()
 }
 

@@ -52,6 +52,21 @@ func (n *Namespace) SetLink(link string, up bool) error {
 	})
 }
 
+// SetMTU sets the largest packet of the interface of that name, in bytes.
+func (n *Namespace) SetMTU(link string, mtu int) error {
+	return n.Do(func() error {
+		l, err := netlink.LinkByName(link)
+		if err == nil {
+			err = netlink.LinkSetMTU(l, mtu)
+		}
+		if err != nil {
+			return fmt.Errorf("netlab: set the MTU of interface %q to %d: %w%s", link, mtu, err,
+				hint(err, unix.EPERM, "it needs CAP_NET_ADMIN, as after Main or Reexec"))
+		}
+		return nil
+	})
+}
+
 func switchOn(link netlink.Link) error {
 	if err := netlink.LinkSetUp(link); err != nil {
 		return err
@@ -61,42 +76,6 @@ func switchOn(link netlink.Link) error {
 		return err // nobody is at the other end
 	}
 	return await(link.Attrs().Name)
-}
-
-// AddLocalRoute makes every address of the prefix one of the namespace's own,
-// as "ip route add local 10.0.0.0/8 dev lo" does: the kernel delivers and
-// answers what is sent to them. Sockets may bind the IPv4 ones; for the IPv6
-// ones they need IPV6_FREEBIND. A route that is there already is [fs.ErrExist].
-func (n *Namespace) AddLocalRoute(prefix netip.Prefix) error {
-	return n.Do(func() error {
-		err := addLocalRoute(prefix)
-		if err != nil {
-			return fmt.Errorf("netlab: add local route %v: %w%s", prefix, err,
-				hint(err, unix.EPERM, "it needs CAP_NET_ADMIN, as after Main or Reexec"))
-		}
-		return nil
-	})
-}
-
-func addLocalRoute(prefix netip.Prefix) error {
-	dst, err := ipNet(prefix)
-	if err != nil {
-		return err
-	}
-	if p := prefix.Masked(); p != prefix {
-		return fmt.Errorf("%w (bits are set beyond the prefix length; %v has none)", unix.EINVAL, p)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.RouteAdd(&netlink.Route{
-		LinkIndex: lo.Attrs().Index,
-		Dst:       dst,
-		Table:     unix.RT_TABLE_LOCAL,
-		Type:      unix.RTN_LOCAL,
-		Scope:     netlink.SCOPE_HOST,
-	})
 }
 
 func addAddr(link netlink.Link, prefix netip.Prefix) error {

@@ -290,3 +290,68 @@ func TestAddErrorsSayWhatFailed(t *testing.T) {
 		}
 	}
 }
+
+// Each type of route does what it is for, and a router is used.
+func TestAddRoute(t *testing.T) {
+	near, far := newNamespace(t), newNamespace(t)
+	if err := netlab.Veth(netlab.End{In: near, Name: "near", Addrs: prefixes("10.9.0.1/24")},
+		netlab.End{In: far, Name: "far", Addrs: prefixes("10.9.0.2/24")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range prefixes("10.20.0.0/16", "10.21.0.0/16") {
+		if err := far.AddLocalRoute(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range []netlab.Route{
+		{Prefix: netip.MustParsePrefix("10.20.0.0/16"), Via: netip.MustParseAddr("10.9.0.2")},
+		{Prefix: netip.MustParsePrefix("10.21.0.0/16"), Via: netip.MustParseAddr("10.9.0.2"), Link: "near", Type: unix.RTN_UNICAST},
+		{Prefix: netip.MustParsePrefix("10.30.0.0/16"), Type: unix.RTN_UNREACHABLE},
+		{Prefix: netip.MustParsePrefix("10.31.0.0/16"), Type: unix.RTN_PROHIBIT},
+		{Prefix: netip.MustParsePrefix("10.32.0.0/16"), Type: unix.RTN_BLACKHOLE},
+	} {
+		if err := near.AddRoute(r); err != nil {
+			t.Fatal(err)
+		}
+		if err := near.AddRoute(r); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("again: %v, want %v", err, fs.ErrExist)
+		}
+	}
+	for _, to := range []string{"10.20.1.2", "10.21.1.2"} {
+		if err := exchange(near, far, netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr(to)); err != nil {
+			t.Errorf("%s: %v", to, err)
+		}
+	}
+	for to, want := range map[string]error{"10.30.1.2": unix.EHOSTUNREACH, "10.31.1.2": unix.EACCES, "10.32.1.2": unix.EINVAL} {
+		err := near.Do(func() error {
+			_, err := netlink.RouteGet(netip.MustParseAddr(to).AsSlice())
+			return err
+		})
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", to, err, want)
+		}
+	}
+	if err := near.AddRoute(netlab.Route{Prefix: netip.MustParsePrefix("10.40.0.0/16"), Link: "nosuch0"}); err == nil {
+		t.Error("a route through an interface that there is not")
+	}
+}
+
+func TestSetMTU(t *testing.T) {
+	n := newNamespace(t)
+	if err := n.SetMTU("lo", 1300); err != nil {
+		t.Fatal(err)
+	}
+	err := n.Do(func() error {
+		l, err := netlink.LinkByName("lo")
+		if err == nil && l.Attrs().MTU != 1300 {
+			t.Errorf("the MTU is %d", l.Attrs().MTU)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.SetMTU("nosuch0", 1300); err == nil || !strings.Contains(err.Error(), "nosuch0") {
+		t.Errorf("an interface that there is not: %v", err)
+	}
+}

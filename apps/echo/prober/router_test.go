@@ -73,35 +73,21 @@ func newRoad(t *testing.T) *road {
 	return r
 }
 
-// route adds a route over a gateway, or one of a type as ip-route(8) has it.
+// route adds a route over a router, or without one of a type.
 func (r *road) route(ns *netlab.Namespace, prefix, via string, typ int) {
 	r.t.Helper()
-	err := ns.Do(func() error {
-		dst, err := netlink.ParseIPNet(prefix)
-		if err != nil {
-			return err
-		}
-		route := &netlink.Route{Dst: dst, Type: typ}
-		if via != "" {
-			route.Gw = netip.MustParseAddr(via).AsSlice()
-		}
-		return netlink.RouteAdd(route)
-	})
-	if err != nil {
-		r.t.Fatalf("route %s: %v", prefix, err)
+	route := netlab.Route{Prefix: netip.MustParsePrefix(prefix), Type: typ}
+	if via != "" {
+		route.Via = netip.MustParseAddr(via)
+	}
+	if err := ns.AddRoute(route); err != nil {
+		r.t.Fatal(err)
 	}
 }
 
 func (r *road) setMTU(ns *netlab.Namespace, link string, mtu int) {
 	r.t.Helper()
-	err := ns.Do(func() error {
-		l, err := netlink.LinkByName(link)
-		if err == nil {
-			err = netlink.LinkSetMTU(l, mtu)
-		}
-		return err
-	})
-	if err != nil {
+	if err := ns.SetMTU(link, mtu); err != nil {
 		r.t.Fatal(err)
 	}
 }
