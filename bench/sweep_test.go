@@ -55,12 +55,8 @@ func loopback(b *testing.B, n int) *targets.List {
 	if n >= 1<<24-1 {
 		b.Fatalf("%d targets, but the loopback interface has no more than %d addresses", n, 1<<24-2)
 	}
-	var l targets.Builder
 	last := netip.AddrFrom4([4]byte{127, byte(n >> 16), byte(n >> 8), byte(n)})
-	if err := l.Add(fmt.Sprintf("127.0.0.1-%v", last)); err != nil {
-		b.Fatal(err)
-	}
-	list, err := l.List()
+	list, err := targets.Parse(fmt.Sprintf("127.0.0.1-%v", last))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 func TestASignalEndsTheClientWithASummary(t *testing.T) {
@@ -75,15 +73,7 @@ func TestASecondSignalEndsAClientThatIsStuck(t *testing.T) {
 	guard(t, c)
 	r.Read(make([]byte, 1)) // it runs
 	fill(t, w)
-	// The signals may be merged into one as long as the first is not taken.
-	for err = nil; err == nil; err = c.Process.Signal(syscall.SIGTERM) {
-		var info unix.Siginfo
-		unix.Waitid(unix.P_PID, c.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
-		if info.Signo != 0 {
-			break
-		}
-	}
-	c.Wait()
+	signalUntilItEnds(c, syscall.SIGTERM)
 	w.Close()
 	if code := c.ProcessState.ExitCode(); code != 128+int(syscall.SIGTERM) {
 		t.Errorf("exit code %d", code)

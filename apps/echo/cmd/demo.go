@@ -119,11 +119,7 @@ func (o *demoOptions) run(ctx context.Context, w io.Writer) (err error) {
 // greet is the client. It sends each greeting when the one before has been answered.
 func (o *demoOptions) greet(ctx context.Context, out *lines) (sent, received uint64, err error) {
 	fmt.Fprintf(out, "IP Address: %v\n", demoAddr)
-	var b targets.Builder
-	if err := b.Add(demoAddr.String()); err != nil {
-		return 0, 0, err
-	}
-	list, err := b.List()
+	list, err := targets.Parse(demoAddr.String())
 	if err != nil {
 		return 0, 0, err
 	}

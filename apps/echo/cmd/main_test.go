@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"iomux/transport/netlab"
 )
 
@@ -185,4 +187,17 @@ func mustRun(t *testing.T, c *exec.Cmd) string {
 		t.Fatalf("%s: exit code %d\n%s%s", strings.Join(c.Args, " "), code, out, &p.stderr)
 	}
 	return out + fmt.Sprint(&p.stderr)
+}
+
+// signalUntilItEnds sends a signal again and again, for signals may be merged into one as
+// long as the first is not taken.
+func signalUntilItEnds(c *exec.Cmd, sig syscall.Signal) {
+	for err := error(nil); err == nil; err = c.Process.Signal(sig) {
+		var info unix.Siginfo
+		unix.Waitid(unix.P_PID, c.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+		if info.Signo != 0 {
+			break
+		}
+	}
+	c.Wait()
 }

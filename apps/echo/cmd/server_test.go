@@ -123,15 +123,7 @@ func TestTakeOverIsRestoredOnEveryWayOut(t *testing.T) {
 		r.Read(buf) // it runs
 		fill(t, w)
 		runEcho("client", "--count", "1", "--timeout", "1ms", "127.0.0.1") // to be printed, which blocks
-		// The signals may be merged into one as long as the first is not taken.
-		for err = nil; err == nil; err = c.Process.Signal(syscall.SIGINT) {
-			var info unix.Siginfo
-			unix.Waitid(unix.P_PID, c.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
-			if info.Signo != 0 {
-				break
-			}
-		}
-		c.Wait()
+		signalUntilItEnds(c, syscall.SIGINT)
 		w.Close()
 		if code := c.ProcessState.ExitCode(); code != 128+int(syscall.SIGINT) {
 			t.Errorf("exit code %d", code)

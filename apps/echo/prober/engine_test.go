@@ -9,13 +9,7 @@ import (
 )
 
 func hosts(specs ...string) *targets.List {
-	var b targets.Builder
-	for _, s := range specs {
-		if err := b.Add(s); err != nil {
-			panic(err)
-		}
-	}
-	l, err := b.List()
+	l, err := targets.Parse(specs...)
 	if err != nil {
 		panic(err)
 	}

@@ -16,11 +16,7 @@ import (
 
 // Three probes to one host, one after the other.
 func ExampleRun() {
-	var b targets.Builder
-	if err := b.Add("127.0.0.1"); err != nil {
-		log.Fatal(err)
-	}
-	hosts, err := b.List()
+	hosts, err := targets.Parse("127.0.0.1")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -46,11 +42,7 @@ func ExampleNew() {
 	l := loop.New(m)
 	defer l.Close()
 
-	var b targets.Builder
-	if err := b.Add("127.0.0.0/24"); err != nil {
-		log.Fatal(err)
-	}
-	hosts, err := b.List()
+	hosts, err := targets.Parse("127.0.0.0/24")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -78,11 +70,7 @@ func ExampleNew() {
 
 // A transport of one's own: here one that counts what it sends.
 func ExampleConfig_open() {
-	var b targets.Builder
-	if err := b.Add("127.0.0.1"); err != nil {
-		log.Fatal(err)
-	}
-	hosts, err := b.List()
+	hosts, err := targets.Parse("127.0.0.1")
 	if err != nil {
 		log.Fatal(err)
 	}

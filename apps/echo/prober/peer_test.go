@@ -64,7 +64,7 @@ func openCable(t *testing.T) *tun.Device {
 		QueueLen: 10_000,
 	}})
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("no TUN device can be made: %v", err)
+		t.Skipf("no TUN device can be made: %v; an administrator lets everybody open it by `chmod 0666 /dev/net/tun`", err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,7 @@
 // Package prober sends ICMP echo requests to one host or to a million, from one
 // socket for each address family, and tells what became of each.
 //
-//	var b targets.Builder
-//	if err := b.Add("192.0.2.0/24"); err != nil {
-//		return err
-//	}
-//	hosts, err := b.List()
+//	hosts, err := targets.Parse("192.0.2.0/24")
 //	if err != nil {
 //		return err
 //	}

@@ -41,15 +41,9 @@ var (
 	start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// list makes the targets from what targets.Builder takes.
+// list makes the targets from what targets.Parse takes.
 func list(specs ...string) *targets.List {
-	var b targets.Builder
-	for _, s := range specs {
-		if err := b.Add(s); err != nil {
-			panic(err)
-		}
-	}
-	l, err := b.List()
+	l, err := targets.Parse(specs...)
 	if err != nil {
 		panic(err)
 	}

@@ -52,11 +52,7 @@ func greet() error {
 		return err
 	}
 
-	var b targets.Builder
-	if err := b.Add("127.0.0.1"); err != nil {
-		return err
-	}
-	hosts, err := b.List()
+	hosts, err := targets.Parse("127.0.0.1")
 	if err != nil {
 		return err
 	}

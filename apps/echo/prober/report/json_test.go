@@ -206,7 +206,7 @@ func TestTheSchemaIsStrict(t *testing.T) {
 func TestJQReadsTheOutput(t *testing.T) {
 	path, err := exec.LookPath("jq")
 	if err != nil {
-		t.Skip("jq is missing")
+		t.Skip("jq is not installed (apt-get install jq)")
 	}
 	for _, text := range hostile {
 		var sc script

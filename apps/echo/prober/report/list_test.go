@@ -232,7 +232,7 @@ func TestHostsThatAnswerInOneOfTheRounds(t *testing.T) {
 func TestListLooksLikeFping(t *testing.T) {
 	path, err := exec.LookPath("fping")
 	if err != nil {
-		t.Skip("fping is missing")
+		t.Skip("fping is not installed (apt-get install fping)")
 	}
 	if out, err := exec.Command(path, "127.0.0.1").CombinedOutput(); err != nil {
 		t.Skipf("the rights that fping needs are missing: %v, %s", err, out)

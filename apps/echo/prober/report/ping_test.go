@@ -331,7 +331,7 @@ func shape(s string) string { return regexp.MustCompile(`[0-9]+(\.[0-9]+)?`).Rep
 func TestPingLooksLikePing(t *testing.T) {
 	path, err := exec.LookPath("ping")
 	if err != nil {
-		t.Skip("ping is missing")
+		t.Skip("ping is not installed (apt-get install iputils-ping)")
 	}
 	version, _ := exec.Command(path, "-V").Output()
 	if !strings.Contains(string(version), "iputils") {

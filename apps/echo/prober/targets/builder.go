@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
+
+	"github.com/hashicorp/go-multierror"
 )
 
 // Builder gathers targets and excludes for a [List]. The zero value is ready. It is
@@ -34,6 +36,25 @@ const (
 	ofIPv4
 	ofIPv6
 )
+
+// Parse returns the targets of specs, which are those of [Builder.Add]. The error tells
+// everything that is wrong: one fault as itself, several as a *multierror.Error.
+func Parse(specs ...string) (*List, error) {
+	var b Builder
+	var faults *multierror.Error
+	for _, s := range specs {
+		if err := b.Add(s); err != nil {
+			faults = multierror.Append(faults, err)
+		}
+	}
+	switch {
+	case faults == nil:
+		return b.List()
+	case len(faults.Errors) == 1:
+		return nil, faults.Errors[0]
+	}
+	return nil, faults
+}
 
 // Add adds the targets of a spec, which is one of
 //

@@ -37,6 +37,15 @@ func Example() {
 	// fe80::1%eth0
 }
 
+func ExampleParse() {
+	hosts, err := targets.Parse("192.0.2.1-3", "host.example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(hosts.Len(), hosts.At(2), hosts.At(3))
+	// Output: 4 192.0.2.3 host.example
+}
+
 func ExampleBuilder_Add() {
 	var b targets.Builder
 	fmt.Println(b.Add("192.0.2.20-10"))

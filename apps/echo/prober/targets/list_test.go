@@ -2,6 +2,7 @@ package targets_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/hashicorp/go-multierror"
 
 	"iomux/apps/echo/prober/targets"
 )
@@ -540,4 +543,31 @@ func smallSpec(op []byte) (string, []targets.Target) {
 		return at(first).String(), meant
 	}
 	return at(first).String() + "-" + at(last).String(), meant
+}
+
+func TestParseTellsAllThatIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		specs []string
+		want  []string // of the error
+	}{
+		{[]string{"192.0.2.1", "host.example"}, nil},
+		{[]string{"192.0.2.1", "192.0.2.7:80"}, []string{"192.0.2.7:80"}},
+		{[]string{"192.0.2.20-10", "192.0.2.1", "192.0.2.7:80"}, []string{"192.0.2.20-10", "192.0.2.7:80"}},
+		{nil, []string{"no target"}},
+	} {
+		l, err := targets.Parse(c.specs...)
+		if (err == nil) != (c.want == nil) || (l == nil) != (err != nil) {
+			t.Errorf("Parse(%q) = %v, %v", c.specs, l, err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("Parse(%q): %v does not tell of %s", c.specs, err, want)
+			}
+		}
+		var several *multierror.Error
+		if errors.As(err, &several) != (len(c.want) > 1) {
+			t.Errorf("Parse(%q) returns a %T", c.specs, err)
+		}
+	}
 }

@@ -4,6 +4,10 @@
 // a random one. Blocks are never expanded: a /8 takes as much memory as a single
 // address.
 //
+//	hosts, err := targets.Parse("192.0.2.0/24", "host.example")
+//
+// A [Builder] takes files and excludes as well:
+//
 //	var b targets.Builder
 //	err := b.Add("192.0.2.0/24")
 //	err = b.Add("host.example")
