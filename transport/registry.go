@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -36,13 +37,21 @@ type Config struct {
 	Mark uint32
 	// Source is the source address of messages that do not name one.
 	Source netip.Addr
+	// Files are open descriptors to use in place of opening any, as a process with
+	// more privileges hands them over (see [Files]): one, or for a device one per
+	// queue. Open takes them in any case: it closes them, and the transport works on
+	// duplicates. They are set up like new ones, from the rest of the Config; what
+	// is already as it should be needs no privilege. One of another kind is an
+	// error. A transport that has no use for them refuses them.
+	Files []*os.File
 	// Options is the transport's own type; one it does not know is an error.
 	Options any
 }
 
 // OpenFunc opens a transport. The network is the name it was registered under,
 // the address is what the network makes of it, "" is always allowed and means
-// its default. The Config may be nil.
+// its default. The Config may be nil. Of its Files an OpenFunc keeps duplicates
+// (F_DUPFD_CLOEXEC in fcntl(2)), as Open closes them.
 type OpenFunc func(network, address string, cfg *Config) (Transport, error)
 
 var registry = struct {
@@ -75,8 +84,12 @@ func Networks() []string {
 }
 
 // Open opens the transport that is registered for the network. An unknown
-// network is fs.ErrNotExist, and the error lists the known ones.
+// network is fs.ErrNotExist, and the error lists the known ones. Files of the
+// Config are closed when it returns, also with an error.
 func Open(network, address string, cfg *Config) (Transport, error) {
+	if cfg != nil {
+		defer closeAll(cfg.Files)
+	}
 	registry.Lock()
 	open := registry.open[network]
 	registry.Unlock()

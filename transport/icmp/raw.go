@@ -2,6 +2,7 @@ package icmp
 
 import (
 	"encoding/binary"
+	"math"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +36,7 @@ func (f *family) openRaw(network, address string, cfg *transport.Config) (transp
 			Advice:     sock.Grant("CAP_NET_RAW") + `, or use the network "` + f.ping + `" if replies are all that is wanted`,
 		},
 	}, addr, cfg, func(s *sock.Socket) error {
-		if err := f.deliver(s, o.Types); err != nil {
+		if err := f.deliver(s, o.Types, len(cfg.Files) > 0); err != nil {
 			return err
 		}
 		if f == ip6 { // without the header that would say it
@@ -51,12 +52,18 @@ func (f *family) openRaw(network, address string, cfg *transport.Config) (transp
 	return s, nil
 }
 
-// deliver asks for these ICMP types, or for all if there are none.
-func (f *family) deliver(s *sock.Socket, types []uint8) error {
-	if len(types) == 0 {
-		return nil
-	}
+// deliver asks for these ICMP types, or for all if there are none. A socket that
+// was adopted may have been asked for others.
+func (f *family) deliver(s *sock.Socket, types []uint8, adopted bool) error {
 	var pass [256 / 32]uint32 // bit n is set: type n is delivered
+	if len(types) == 0 {
+		if !adopted {
+			return nil
+		}
+		for i := range pass {
+			pass[i] = math.MaxUint32
+		}
+	}
 	for _, t := range types {
 		pass[t/32] |= 1 << (t % 32)
 	}

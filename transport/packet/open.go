@@ -139,7 +139,8 @@ func (c *conn) index(name string) (int, error) {
 // for every protocol: where packets are sorted by EtherType, the kernel has
 // already thrown away the tags of VLANs without an interface.
 func (c *conn) bind() error {
-	if err := unix.Bind(c.FD(), &unix.SockaddrLinklayer{Protocol: sock.NetworkOrder(unix.ETH_P_ALL), Ifindex: c.format.ifindex}); err != nil {
+	to := &unix.SockaddrLinklayer{Protocol: sock.NetworkOrder(unix.ETH_P_ALL), Ifindex: c.format.ifindex}
+	if err := unix.Bind(c.FD(), to); err != nil && !c.Bound(to) {
 		return os.NewSyscallError("bind", err)
 	}
 	name, err := unix.Getsockname(c.FD())
@@ -162,9 +163,9 @@ func (c *conn) join(o Options) error {
 	if !o.Outgoing { // the group has a setting of its own
 		kind |= unix.PACKET_FANOUT_FLAG_IGNORE_OUTGOING
 	}
-	if err := unix.SetsockoptInt(c.FD(), unix.SOL_PACKET, unix.PACKET_FANOUT, int(o.Fanout.Group)|kind<<16); err != nil {
+	if err := c.Set("PACKET_FANOUT", unix.SOL_PACKET, unix.PACKET_FANOUT, int(o.Fanout.Group)|kind<<16); err != nil {
 		return fmt.Errorf("fan-out group %d, mode %v: %w (all of a group have the same address, Outgoing and Mode)",
-			o.Fanout.Group, o.Fanout.Mode, os.NewSyscallError("setsockopt PACKET_FANOUT", err))
+			o.Fanout.Group, o.Fanout.Mode, errors.Unwrap(err))
 	}
 	return nil
 }

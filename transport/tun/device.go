@@ -1,10 +1,12 @@
 package tun
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/hashicorp/go-multierror"
 	"golang.org/x/sys/unix"
@@ -88,31 +90,25 @@ func (d *Device) Close() error {
 	return single(errs)
 }
 
-// openDevice makes or finds the device and configures it.
+// openDevice makes, finds or adopts the device and configures it.
 func openDevice(name string, cfg *transport.Config, o Options) (*Device, error) {
 	batch := cfg.Batch
 	if batch == 0 {
 		batch = defaultBatch
 	}
-	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI)
-	if cfg.Queues > 1 {
-		flags |= unix.IFF_MULTI_QUEUE
+	var fds []int
+	var err error
+	if len(cfg.Files) > 0 {
+		fds, name, err = adoptAll(name, cfg.Files)
+	} else {
+		fds, name, err = attachAll(name, cfg)
 	}
-	if name == "" {
-		name = "tun%d"
-	}
-	fd, name, err := attach(name, flags)
 	if err != nil {
 		return nil, err
 	}
 	d := &Device{}
-	d.init(fd, name, batch)
-	for len(d.others) < cfg.Queues-1 {
-		fd, _, err := attach(name, flags)
-		if err != nil {
-			d.Close()
-			return nil, fmt.Errorf("queue %d: %w", len(d.others)+1, err)
-		}
+	d.init(fds[0], name, batch)
+	for _, fd := range fds[1:] {
 		q := &queue{}
 		q.init(fd, name, batch)
 		d.others = append(d.others, q)
@@ -134,6 +130,79 @@ func (q *queue) init(fd int, name string, batch int) {
 
 // clone is the file by which devices are made (Documentation/networking/tuntap.rst).
 const clone = "/dev/net/tun"
+
+// attachAll opens the queues of a device, and returns its name in full.
+func attachAll(name string, cfg *transport.Config) (fds []int, full string, err error) {
+	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if cfg.Queues > 1 {
+		flags |= unix.IFF_MULTI_QUEUE
+	}
+	if name == "" {
+		name = "tun%d"
+	}
+	for len(fds) == 0 || len(fds) < cfg.Queues {
+		fd, full, err := attach(name, flags)
+		if err != nil {
+			closeAll(fds)
+			if len(fds) > 0 {
+				err = fmt.Errorf("queue %d: %w", len(fds), err)
+			}
+			return nil, "", err
+		}
+		fds, name = append(fds, fd), full // the next queue is of the same device
+	}
+	return fds, name, nil
+}
+
+// adoptAll takes the queues of a device that others have opened.
+func adoptAll(name string, files []*os.File) (fds []int, full string, err error) {
+	for i, f := range files {
+		fd, err := sock.Take(f)
+		if err == nil {
+			fds = append(fds, fd)
+			full, err = adopted(fd, cmp.Or(full, name), len(files) > 1)
+		}
+		if err != nil {
+			closeAll(fds)
+			return nil, "", fmt.Errorf("Config.Files[%d]: %w", i, err)
+		}
+	}
+	return fds, full, nil
+}
+
+// adopted returns the name of the device that the descriptor is a queue of, if that
+// is the one that is wanted and its packets come as this package has them. Whether it
+// has IFF_NO_PI as well cannot be told: the bit means IFF_NOFILTER in the answer.
+func adopted(fd int, want string, multi bool) (name string, err error) {
+	request, err := unix.NewIfreq("")
+	if err != nil {
+		return "", err
+	}
+	if err := unix.IoctlIfreq(fd, unix.TUNGETIFF, request); err != nil {
+		return "", fmt.Errorf("%w (want a queue of a TUN device)", os.NewSyscallError("ioctl TUNGETIFF", err))
+	}
+	name = request.Name()
+	before, after, open := strings.Cut(want, "%d")
+	fits := name == want || want == "" ||
+		open && len(name) >= len(before)+len(after) && strings.HasPrefix(name, before) && strings.HasSuffix(name, after)
+	switch flags := request.Uint16(); {
+	case flags&unix.IFF_TUN == 0:
+		return "", fmt.Errorf("%s is a TAP device: want a TUN device", name)
+	case flags&unix.IFF_VNET_HDR != 0:
+		return "", fmt.Errorf("%s puts a header before each packet (IFF_VNET_HDR): want none", name)
+	case multi && flags&unix.IFF_MULTI_QUEUE == 0:
+		return "", fmt.Errorf("%s has one queue: want one file", name)
+	case !fits:
+		return "", fmt.Errorf("it is a queue of the device %s: want %s", name, want)
+	}
+	return name, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
 
 // attach opens one queue of a device, which it makes if there is none of that
 // name, and returns the name in full.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/go-multierror"
@@ -112,7 +113,7 @@ func (l *link) up() error {
 	var errs *multierror.Error
 	for _, p := range l.options.Addrs {
 		err := l.handle.AddrAdd(now, &netlink.Addr{IPNet: ipNet(p)})
-		if err != nil && !errors.Is(err, unix.EEXIST) {
+		if err != nil && !errors.Is(err, unix.EEXIST) && !(errors.Is(err, unix.EPERM) && l.has(now, p)) {
 			errs = multierror.Append(errs, explain(fmt.Errorf("add address %v: %w", p, err)))
 		}
 	}
@@ -132,14 +133,26 @@ func (l *link) route(p netip.Prefix) error {
 		family, r.Scope = netlink.FAMILY_V6, netlink.SCOPE_UNIVERSE
 	}
 	err := l.handle.RouteAdd(r)
-	if !errors.Is(err, unix.EEXIST) {
+	if !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.EPERM) {
 		return err
 	}
 	ours, errList := l.handle.RouteListFiltered(family, r, netlink.RT_FILTER_OIF|netlink.RT_FILTER_DST)
 	if errList == nil && len(ours) > 0 {
 		return nil
 	}
+	if errors.Is(err, unix.EPERM) {
+		return err
+	}
 	return fmt.Errorf("%w (it goes elsewhere)", err)
+}
+
+// has tells whether the device has the address. Without CAP_NET_ADMIN the kernel
+// refuses to add any, also those that are there.
+func (l *link) has(device netlink.Link, p netip.Prefix) bool {
+	addrs, err := l.handle.AddrList(device, netlink.FAMILY_ALL)
+	return err == nil && slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
+		return a.IPNet != nil && a.IPNet.String() == ipNet(p).String()
+	})
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

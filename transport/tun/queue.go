@@ -70,16 +70,27 @@ func (q *queue) Recv(ms []transport.Message) (int, error) {
 	return len(ms), nil
 }
 
+// longest is the length of the longest packet that a device can deliver, in bytes: the
+// kernel has no larger MTU for it.
+const longest = 65535
+
 // read reads one packet, and returns a number above len(buf) if it was longer.
 // The kernel tells that only in a header that would precede every packet; but it
-// fills one byte more if there is one.
+// fills one byte more if there is one. A buf that holds every packet needs none.
+//
+// It does not wait, and is over in a microsecond, of which telling the Go scheduler
+// would be a part that counts: hence RawSyscall.
 func (q *queue) read(fd int, buf []byte) (int, unix.Errno) {
 	in := &q.in
-	in.iovecs[0].Base, in.iovecs[1].Base = unsafe.SliceData(buf), &in.beyond
-	in.iovecs[0].SetLen(len(buf))
-	in.iovecs[1].SetLen(1)
+	call, to, size := uintptr(unix.SYS_READ), unsafe.Pointer(unsafe.SliceData(buf)), len(buf)
+	if size < longest {
+		in.iovecs[0].Base, in.iovecs[1].Base = unsafe.SliceData(buf), &in.beyond
+		in.iovecs[0].SetLen(len(buf))
+		in.iovecs[1].SetLen(1)
+		call, to, size = unix.SYS_READV, unsafe.Pointer(&in.iovecs[0]), len(in.iovecs)
+	}
 	for {
-		n, _, errno := unix.Syscall(unix.SYS_READV, uintptr(fd), uintptr(unsafe.Pointer(&in.iovecs[0])), uintptr(len(in.iovecs)))
+		n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(to), uintptr(size))
 		if errno != unix.EINTR {
 			return int(n), errno
 		}
@@ -96,7 +107,13 @@ func (q *queue) Send(ms []transport.Message) (int, error) {
 	}
 	ms = ms[:min(len(ms), q.batch)]
 	for i := range ms {
-		switch err := q.write(fd, &ms[i]); {
+		err := sendable(&ms[i])
+		if err == nil {
+			if errno := write(fd, ms[i].Bytes()); errno != 0 {
+				err = errno
+			}
+		}
+		switch {
 		case err == nil:
 		case i > 0 || err == unix.EAGAIN:
 			return i, nil
@@ -107,17 +124,23 @@ func (q *queue) Send(ms []transport.Message) (int, error) {
 	return len(ms), nil
 }
 
-func (q *queue) write(fd int, m *transport.Message) error {
+// sendable says what is wrong with a message.
+func sendable(m *transport.Message) error {
 	if m.Peer.IsValid() {
 		return fmt.Errorf("Message.Peer is %v: want the zero AddrPort, as the packet's header says where it goes", m.Peer)
 	}
-	packet := m.Bytes()
-	if !plausible(packet) {
+	if packet := m.Bytes(); !plausible(packet) {
 		return fmt.Errorf("%d bytes, %#.4x...: want an IPv4 or IPv6 packet, from its header on", len(packet), packet[:min(4, len(packet))])
 	}
+	return nil
+}
+
+// write writes one packet, by a call that is raw as that of read.
+func write(fd int, packet []byte) unix.Errno {
 	for {
-		if _, err := unix.Write(fd, packet); err != unix.EINTR {
-			return err
+		_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(packet))), uintptr(len(packet)))
+		if errno != unix.EINTR {
+			return errno
 		}
 	}
 }

@@ -29,8 +29,8 @@
 // where it goes. Where IPv6 is on, the router solicitations and multicast reports
 // that the kernel sends on every interface are received as well.
 //
-// There are no batch calls for this descriptor: a packet costs one readv(2) or
-// one write(2), and one more readv(2) finds that there are no more. Send never
+// There are no batch calls for this descriptor: a packet costs one read(2) or
+// one write(2), and one more read(2) finds that there are no more. Send never
 // blocks, as the kernel takes each packet at once or refuses it. When a queue holds
 // Options.QueueLen packets the kernel drops what comes, and counts it: see
 // [transport.DropCounter].
@@ -61,7 +61,12 @@
 // by `ip tuntap add dev NAME mode tun user USER`, with the addresses and routes
 // that it has been given; Close leaves such a device where it is.
 //
-// Of the Config, Batch and Queues are honoured. The others are refused, as a
+// Neither is needed for queues that another process has opened and hands over as
+// Config.Files (with IFF_NO_PI), in the network namespace of the device: what of the Options is as
+// it should be already is left alone. [Device.Up] does need CAP_NET_ADMIN to bring
+// back what is missing.
+//
+// Of the Config, Batch, Queues and Files are honoured. The others are refused, as a
 // device has no socket: the kernel filters no packets for it, for instance.
 package tun
 
@@ -137,6 +142,10 @@ func check(name string, cfg *transport.Config, o *Options) error {
 		return fmt.Errorf("Config.Batch is %d: want 1 to %d, or 0 for %d", cfg.Batch, maxBatch, defaultBatch)
 	case cfg.Queues < 0 || cfg.Queues > maxQueues:
 		return fmt.Errorf("Config.Queues is %d: want 1 to %d, or 0 for 1", cfg.Queues, maxQueues)
+	case len(cfg.Files) > 0 && cfg.Queues != 0 && cfg.Queues != len(cfg.Files):
+		return fmt.Errorf("Config.Files has %d descriptors and Config.Queues is %d: want one for each queue", len(cfg.Files), cfg.Queues)
+	case len(cfg.Files) > maxQueues:
+		return fmt.Errorf("Config.Files has %d descriptors: want 1 to %d", len(cfg.Files), maxQueues)
 	case len(cfg.Filter) > 0:
 		return errors.New("Config.Filter: the kernel has no packet filter for TUN devices; route less to it")
 	case cfg.RecvBuffer != 0:

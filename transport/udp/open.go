@@ -59,6 +59,9 @@ func (c *conn) start(f *family, o Options, local netip.AddrPort, cfg *transport.
 		options = append([]option{{"SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}, options...)
 	}
 	for _, o := range options {
+		if o.number == unix.IPV6_V6ONLY && o.level == unix.SOL_IPV6 && len(cfg.Files) > 0 && c.settled() {
+			continue
+		}
 		if err := c.Set(o.name, o.level, o.number, o.value); err != nil {
 			return err
 		}
@@ -71,7 +74,7 @@ func (c *conn) start(f *family, o Options, local netip.AddrPort, cfg *transport.
 	if err != nil {
 		return openError(f.network, net.UDPAddrFromAddrPort(local), err)
 	}
-	if err := unix.Bind(c.FD(), sa); err != nil {
+	if err := unix.Bind(c.FD(), sa); err != nil && !c.Bound(sa) {
 		return bindError(f.network, local, err)
 	}
 	if c.local, err = c.name(); err != nil {
@@ -82,6 +85,13 @@ func (c *conn) start(f *family, o Options, local netip.AddrPort, cfg *transport.
 	}
 	c.dropped, err = c.Socket.Dropped()
 	return err
+}
+
+// settled tells whether the socket is bound to one IPv6 address, by which the kernel
+// has decided that it gets no IPv4, whatever it was told.
+func (c *conn) settled() bool {
+	local, err := c.name()
+	return err == nil && local.Addr().Is6() && !local.Addr().IsUnspecified()
 }
 
 // name is the address that the socket is bound to.

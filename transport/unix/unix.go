@@ -186,6 +186,7 @@ func check(cfg *transport.Config) error {
 		what string
 	}{
 		{cfg.RecvBuffer != 0, "Config.RecvBuffer: a UNIX domain socket has none, as what waits counts in the sender's SendBuffer"},
+		{len(cfg.Files) > 0, "Config.Files: opening a UNIX domain socket takes no privileges"},
 		{cfg.Interface != "", "Config.Interface: a UNIX domain socket uses no network interface"},
 		{cfg.Mark != 0, "Config.Mark: a UNIX domain socket sends no packets that could be marked"},
 		{cfg.Source.IsValid(), "Config.Source: a UNIX domain socket has no IP address"},

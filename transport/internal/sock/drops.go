@@ -13,7 +13,7 @@ import (
 const skMeminfoDrops = 8
 
 // Dropped returns the kernel's count of packets that it could not deliver to the
-// socket, modulo 1<<32 (SO_MEMINFO in socket(7), Linux 4.12). It is the number
+// socket, or to an adopted one since then, modulo 1<<32 (SO_MEMINFO in socket(7), Linux 4.12). It is the number
 // that SO_RXQ_OVFL attaches to messages, of this moment.
 func (s *Socket) Dropped() (uint32, error) {
 	s.in.Lock()
@@ -29,5 +29,5 @@ func (s *Socket) Dropped() (uint32, error) {
 	if errno != 0 {
 		return 0, opError("read", s.network, nil, os.NewSyscallError("getsockopt SO_MEMINFO", errno))
 	}
-	return info[skMeminfoDrops], nil
+	return info[skMeminfoDrops] - s.dropped, nil
 }

@@ -21,7 +21,7 @@ const (
 	maxBuffer = math.MaxInt32 / 2 // bytes; the kernel doubles them in an int
 )
 
-// Open creates a socket and applies what all sockets have in common: the
+// Open creates a socket, or takes that of Config.Files, and applies what all sockets have in common: the
 // batch size, the buffers, the interface and the mark of the Config, which may
 // be nil. The socket receives nothing before Start.
 func Open(spec Spec, cfg *transport.Config) (*Socket, error) {
@@ -30,6 +30,13 @@ func Open(spec Spec, cfg *transport.Config) (*Socket, error) {
 	}
 	if err := check(cfg); err != nil {
 		return nil, opError("open", spec.Network, nil, err)
+	}
+	if len(cfg.Files) > 0 {
+		fd, err := takeSocket(spec, cfg.Files)
+		if err != nil {
+			return nil, opError("open", spec.Network, nil, err)
+		}
+		return adopt(fd, spec, cfg)
 	}
 	fd, err := unix.Socket(spec.Domain, spec.Type|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, spec.Protocol)
 	if err != nil {
@@ -63,9 +70,9 @@ func Pair(spec Spec, cfg *transport.Config) (a, b *Socket, err error) {
 	return a, b, nil
 }
 
-// adopt makes a Socket of a new descriptor, which it closes if it fails.
+// adopt makes a Socket of a descriptor, which it closes if it fails.
 func adopt(fd int, spec Spec, cfg *transport.Config) (*Socket, error) {
-	s := &Socket{network: spec.Network, domain: spec.Domain, format: spec.Format, bare: spec.Bare, headroom: spec.Headroom, earlier: spec.Earlier}
+	s := &Socket{network: spec.Network, domain: spec.Domain, format: spec.Format, bare: spec.Bare, headroom: spec.Headroom, earlier: spec.Earlier, adopted: len(cfg.Files) > 0}
 	s.stamps.off, s.queue.off = errNoStamps, errNoReports
 	s.fd.Store(int64(fd))
 	if err := s.configure(cfg); err != nil {
@@ -97,6 +104,8 @@ func check(cfg *transport.Config) error {
 		return fmt.Errorf("Config.Queues is %d: a socket has one queue, want 0 or 1", cfg.Queues)
 	case len(cfg.Interface) >= unix.IFNAMSIZ: // the kernel would cut it off
 		return fmt.Errorf("Config.Interface is %q: an interface name has at most %d bytes", cfg.Interface, unix.IFNAMSIZ-1)
+	case len(cfg.Files) > 1:
+		return fmt.Errorf("Config.Files has %d descriptors: a socket is one", len(cfg.Files))
 	case len(cfg.Filter) > maxFilter: // the length would wrap round in a uint16
 		return fmt.Errorf("Config.Filter has %d instructions: the kernel takes at most %d", len(cfg.Filter), maxFilter)
 	}
@@ -108,6 +117,9 @@ func (s *Socket) configure(cfg *transport.Config) error {
 	if err := s.attach([]bpf.RawInstruction{{Op: unix.BPF_RET | unix.BPF_K}}); err != nil {
 		return err
 	}
+	if s.adopted {
+		s.reset()
+	}
 	if cfg.RecvBuffer > 0 {
 		if err := s.setBuffer("SO_RCVBUF", unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, cfg.RecvBuffer); err != nil {
 			return err
@@ -118,13 +130,13 @@ func (s *Socket) configure(cfg *transport.Config) error {
 			return err
 		}
 	}
-	if cfg.Interface != "" {
+	if cfg.Interface != "" && !s.boundTo(cfg.Interface) {
 		err := setsockoptError("SO_BINDTODEVICE", unix.BindToDevice(s.FD(), cfg.Interface))
 		if err != nil {
 			return opError("open", s.network, nil, fmt.Errorf("interface %s: %w", cfg.Interface, err))
 		}
 	}
-	if cfg.Mark != 0 {
+	if cfg.Mark != 0 && !s.is(unix.SOL_SOCKET, unix.SO_MARK, int(cfg.Mark)) {
 		err := setsockoptError("SO_MARK", unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_MARK, int(cfg.Mark)))
 		return opError("open", s.network, nil, explain(err, "CAP_NET_ADMIN", Grant("CAP_NET_ADMIN")))
 	}
@@ -133,15 +145,23 @@ func (s *Socket) configure(cfg *transport.Config) error {
 
 // setBuffer sets the size past the system's limit where that is allowed.
 func (s *Socket) setBuffer(name string, force, plain, size int) error {
+	if s.is(unix.SOL_SOCKET, plain, 2*size) { // as the kernel has doubled it
+		return nil // which keeps one past the limit as it is
+	}
 	if unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, force, size) == nil {
 		return nil
 	}
 	return s.Set(name, unix.SOL_SOCKET, plain, size)
 }
 
-// Set sets an option of the kind int; the name is for the error.
+// Set sets an option of the kind int; the name is for the error. If an adopted
+// socket has that value, a refusal does not matter.
 func (s *Socket) Set(name string, level, option, value int) error {
-	return opError("open", s.network, nil, setsockoptError(name, unix.SetsockoptInt(s.FD(), level, option, value)))
+	err := unix.SetsockoptInt(s.FD(), level, option, value)
+	if err != nil && s.is(level, option, value) {
+		return nil
+	}
+	return opError("open", s.network, nil, setsockoptError(name, err))
 }
 
 // SetBytes sets an option of another kind.
@@ -149,9 +169,13 @@ func (s *Socket) SetBytes(name string, level, option int, value []byte) error {
 	return opError("open", s.network, nil, setsockoptError(name, unix.SetsockoptString(s.FD(), level, option, string(value))))
 }
 
-// Bind binds the socket to an address (bind(2)).
+// Bind binds the socket to an address (bind(2)), unless it is [Socket.Bound].
 func (s *Socket) Bind(addr unix.Sockaddr) error {
-	return opError("open", s.network, nil, os.NewSyscallError("bind", unix.Bind(s.FD(), addr)))
+	err := unix.Bind(s.FD(), addr)
+	if err != nil && s.Bound(addr) {
+		return nil
+	}
+	return opError("open", s.network, nil, os.NewSyscallError("bind", err))
 }
 
 // Connect fixes the peer (connect(2)), also of a socket in use. The error is
@@ -168,7 +192,7 @@ func (s *Socket) Connect(addr unix.Sockaddr) error {
 
 // Start lets packets in: through the filter of the Config where it has one. It
 // first throws away what arrived between socket(2) and the filter that Open put
-// in its way. Nothing else may be set afterwards.
+// in its way, or before the socket was adopted. Nothing else may be set afterwards.
 func (s *Socket) Start(cfg *transport.Config) error {
 	for errs := 0; ; {
 		_, _, err := unix.Recvfrom(s.FD(), nil, unix.MSG_DONTWAIT)
@@ -183,6 +207,13 @@ func (s *Socket) Start(cfg *transport.Config) error {
 		if errs++; s.queue.off != nil || errs > queuePasses {
 			return opError("open", s.network, nil, os.NewSyscallError("recvfrom", err))
 		}
+	}
+	if s.adopted {
+		n, err := s.Dropped()
+		if err != nil {
+			return err
+		}
+		s.dropped = n
 	}
 	if cfg != nil && len(cfg.Filter) > 0 {
 		return s.attach(cfg.Filter)

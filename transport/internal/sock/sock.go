@@ -85,6 +85,8 @@ type Socket struct {
 	headroom int
 	earlier  []unix.Errno
 	fd       atomic.Int64  // -1 once closed; changes under both locks
+	adopted  bool          // from Config.Files
+	dropped  uint32        // before it was adopted
 	pending  atomic.Uint32 // the Errno that Send has left to Recv, 0 if none
 
 	// Recv works on in and Send on out, so that they can run at once. Close
