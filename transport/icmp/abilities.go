@@ -27,6 +27,11 @@ func (f *family) enable(s *sock.Socket, o Options) error {
 			return err
 		}
 	}
+	if o.AnyLocal && f == ip6 {
+		if err := s.Set("IPV6_FREEBIND", unix.SOL_IPV6, unix.IPV6_FREEBIND, 1); err != nil {
+			return err
+		}
+	}
 	if !o.DontFragment {
 		return nil
 	}

@@ -114,6 +114,11 @@ type Options struct {
 	// Broadcast allows sending to broadcast addresses (SO_BROADCAST in socket(7));
 	// without it that is EACCES. IPv6 has none, so that it changes nothing there.
 	Broadcast bool
+	// AnyLocal allows IPv6 messages from addresses that are this host's by nothing but
+	// a local route (`ip -6 route add local PREFIX dev lo`), which the kernel takes
+	// for others' as sources, EINVAL (IPV6_FREEBIND, Linux 4.15). Those of IPv4 may be
+	// used in any case.
+	AnyLocal bool
 }
 
 // check reads what is the networks' own in a Config.
