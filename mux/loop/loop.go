@@ -265,6 +265,10 @@ func (l *Loop) Stop() {
 // the loop had waited. Between two Runs it looks at the clock.
 func (l *Loop) Now() time.Time { return l.timers.time() }
 
+// Time looks at the clock that Now is by, as often as it is called: for what happened
+// in the course of a turn.
+func (l *Loop) Time() time.Time { return l.clock() }
+
 // Own hands a resource to the loop: Close closes it, after the watches have
 // been removed.
 func (l *Loop) Own(c io.Closer) { l.owned = append(l.owned, c) }
