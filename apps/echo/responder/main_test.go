@@ -19,8 +19,13 @@ import (
 const roleVariable = "IOMUX_TEST_ROLE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(roleVariable) == "takeover" {
+	switch os.Getenv(roleVariable) {
+	case "takeover":
 		os.Exit(takeoverProcess())
+	case "guard":
+		os.Exit(guardProcess())
+	case "guarded":
+		os.Exit(guardedWorker())
 	}
 	if !netlab.Inside() {
 		// For the run in place, where the system refuses a private network

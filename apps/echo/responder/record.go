@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A record is a file that says what the setting of a network namespace was
+// A record is a file that says what a setting of a network namespace was
 // before the first takeover. Each takeover in force holds a shared lock on it,
 // which ends with its process. The last one to leave gets an exclusive lock,
 // restores the setting and removes the record.
@@ -29,13 +29,13 @@ type record struct {
 // at the same time both may write it, while a third one reads it.
 const recordFormat = "pid %10d found %d boot %s\n"
 
-func (r record) describe(inForce bool) string {
+func (s *setting) describe(r record, inForce bool) string {
 	if inForce {
 		return fmt.Sprintf("%s is 1 because another server has taken over (process %d wrote it); the last one to end restores %d",
-			settingName, r.pid, r.found)
+			s.name, r.pid, r.found)
 	}
 	return fmt.Sprintf("%s is 1 because a server was killed before it could restore it (process %d); it was %d",
-		settingName, r.pid, r.found)
+		s.name, r.pid, r.found)
 }
 
 func readRecord(f *os.File) (record, error) {
@@ -63,9 +63,9 @@ func bootID() string {
 
 // openRecord opens the record of this network namespace and takes a shared lock
 // on it.
-func openRecord() (*os.File, error) {
+func (s *setting) openRecord() (*os.File, error) {
 	for {
-		path, err := recordPath(true)
+		path, err := s.recordPath(true)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +126,7 @@ func named(f *os.File) bool {
 
 // recordPath names the record after the network namespace, in a folder that
 // belongs to this user alone, which it may create.
-func recordPath(create bool) (string, error) {
+func (s *setting) recordPath(create bool) (string, error) {
 	ns, err := namespaceID()
 	if err != nil {
 		return "", err
@@ -144,7 +144,7 @@ func recordPath(create bool) (string, error) {
 			err = unix.Lstat(dir, &st)
 		}
 		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 == 0 && int(st.Uid) == user {
-			return filepath.Join(dir, "icmp_echo_ignore_all."+ns), nil
+			return filepath.Join(dir, s.record+"."+ns), nil
 		}
 	}
 	return "", fmt.Errorf("none of %s is a folder of this user's alone", strings.Join(dirs, ", "))

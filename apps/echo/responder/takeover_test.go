@@ -349,8 +349,13 @@ func takeoverProcess() int {
 
 func startProcess(t *testing.T, attr *syscall.SysProcAttr) (p *process, line string) {
 	t.Helper()
+	return startRole(t, "takeover", attr)
+}
+
+func startRole(t *testing.T, role string, attr *syscall.SysProcAttr) (p *process, line string) {
+	t.Helper()
 	p = &process{Cmd: exec.Command("/proc/self/exe"), t: t}
-	p.Env = append(os.Environ(), roleVariable+"=takeover")
+	p.Env = append(os.Environ(), roleVariable+"="+role)
 	p.Stderr = os.Stderr
 	p.SysProcAttr = attr
 	var err error
