@@ -66,7 +66,7 @@ func serve(b *testing.B, backend string) (stop func()) {
 	l := loop.New(m)
 	t := open(b, 8)
 	l.Own(t)
-	if _, err := responder.New(l, t, responder.Config{}); err != nil {
+	if _, err := responder.New(l, t, responder.Config{Policy: responder.NewPolicy(responder.PolicyConfig{Rate: -1})}); err != nil {
 		b.Fatal(err)
 	}
 	ended := make(chan error, 1)

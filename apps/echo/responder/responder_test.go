@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"iomux/apps/echo/responder"
 	"iomux/codec"
@@ -216,7 +219,7 @@ func TestABlockedSendIsContinuedAndNothingReceivedMeanwhile(t *testing.T) {
 
 	lab.run(15 * ms)
 	lab.wantCalls("recv 3", "send 1", "send 0")
-	lab.wantStats(responder.Stats{Received: 3, Answered: 1})
+	lab.wantStats(responder.Stats{Received: 3, Answered: 1, Queued: 2})
 	lab.run(time.Second)
 	lab.wantCalls("recv 3", "send 1", "send 0", "send 1", "send 0", "send 1", "recv 1", "send 1")
 	lab.wantReplies("192.0.2.11 1 0 a", "192.0.2.12 2 0 b", "192.0.2.13 3 0 c", "192.0.2.11 4 0 d")
@@ -246,34 +249,70 @@ func TestSendErrorSkipsThatReplyOnly(t *testing.T) {
 	}
 }
 
-func TestReceptionThatKeepsFailingIsToldOnceAndLeftAlone(t *testing.T) {
-	broken := errors.New("broken")
-	for _, tell := range []bool{true, false} {
-		cfg := responder.Config{}
-		told := 0
-		if tell {
-			cfg.OnFailure = func(err error) {
-				if told++; err != broken {
-					t.Errorf("OnFailure(%v)", err)
+// An interface may be down for minutes. Each try is 16 turns of the loop at first, and
+// then, with pauses from 10 ms to a second, less than two a second.
+func TestReceptionThatKeepsFailingIsTriedSeldomAndGoesOn(t *testing.T) {
+	lab := newLab(t, &wire{size: 1}, responder.Config{})
+	lab.wire.recvErrs = slices.Repeat([]error{unix.ENETDOWN}, 1000)
+	lab.wire.update()
+	lab.run(10 * time.Minute)
+	tries := lab.Stats().RecvErrors
+	if want := uint64(16 + 7 + 598); tries != want { // 10, 20, ... 640 ms, then every second
+		t.Errorf("%d tries in ten minutes, want %d", tries, want)
+	}
+	lab.wire.queue = []transport.Message{request(peerA, 1, "a"), request(peerA, 2, "b")}
+	lab.wire.recvErrs = nil
+	lab.wire.update()
+	lab.run(10*time.Minute + time.Second)
+	lab.wantReplies("192.0.2.11 1 0 a", "192.0.2.11 2 0 b")
+	lab.wantStats(responder.Stats{Received: 2, Answered: 2, RecvErrors: tries})
+	if lab.failures != nil {
+		t.Errorf("failures: %v", lab.failures)
+	}
+}
+
+func TestAnswersAreSentThoughReceptionFails(t *testing.T) {
+	lab := newLab(t, &wire{size: 2}, responder.Config{Policy: policy(t, "{to: 0.0.0.0/0, delay: 30ms}")})
+	lab.wire.queue = []transport.Message{request(peerA, 1, "a"), request(peerA, 2, "b")}
+	lab.wire.update()
+	lab.wire.at(10*ms, func() { lab.wire.recvErrs = slices.Repeat([]error{unix.ENETDOWN}, 16+3) })
+	lab.wire.at(20*ms, func() { lab.wire.room = 1 })
+	lab.wire.at(25*ms, func() { lab.wire.room = 1 })
+	lab.wire.at(50*ms, func() { lab.wire.room = unlimited })
+	lab.run(time.Second)
+	lab.wantReplies("192.0.2.11 1 0 a", "192.0.2.11 2 0 b")
+	lab.wantStats(responder.Stats{Received: 2, Answered: 2, Delayed: 2, RecvErrors: 19})
+}
+
+func TestATransportThatIsGoneIsToldOnceAndLeftAlone(t *testing.T) {
+	for _, gone := range []error{unix.EBADFD, unix.EBADF, net.ErrClosed} {
+		for _, tell := range []bool{true, false} {
+			cfg := responder.Config{}
+			told := 0
+			if tell {
+				cfg.OnFailure = func(err error) {
+					if told++; !errors.Is(err, gone) {
+						t.Errorf("OnFailure(%v)", err)
+					}
 				}
 			}
-		}
-		w := &wire{size: 1}
-		lab := newLab(t, w, cfg)
-		if !tell {
-			lab.Stop()
-			var err error
-			if lab.Responder, err = responder.New(lab.loop, w, cfg); err != nil {
-				t.Fatal(err)
+			w := &wire{size: 1}
+			lab := newLab(t, w, cfg)
+			if !tell {
+				lab.Stop()
+				var err error
+				if lab.Responder, err = responder.New(lab.loop, w, cfg); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		w.recvErrs = slices.Repeat([]error{broken}, 1000)
-		w.update()
-		lab.run(time.Hour)
-		lab.wantStats(responder.Stats{RecvErrors: 16})
-		lab.wantCalls(slices.Repeat([]string{"recv error"}, 16)...)
-		if tell && told != 1 {
-			t.Errorf("OnFailure was called %d times", told)
+			w.recvErrs = slices.Repeat([]error{&net.OpError{Op: "read", Err: os.NewSyscallError("readv", gone)}}, 1000)
+			w.update()
+			lab.run(time.Hour)
+			lab.wantStats(responder.Stats{RecvErrors: 1})
+			lab.wantCalls("recv error")
+			if tell && told != 1 {
+				t.Errorf("OnFailure was called %d times", told)
+			}
 		}
 	}
 }
@@ -363,10 +402,10 @@ func TestTheMuxFailingIsAFailure(t *testing.T) {
 	}
 }
 
-// framed is a transport whose messages begin with an IP header.
+// framed is a transport whose messages begin with an Ethernet header.
 type framed struct{ transport.Transport }
 
-func (framed) Framing() transport.Framing { return transport.IPPacket }
+func (framed) Framing() transport.Framing { return transport.Ethernet }
 
 func TestWhatNewRefuses(t *testing.T) {
 	lab := newLab(t, &wire{size: 1}, responder.Config{})
@@ -379,7 +418,13 @@ func TestWhatNewRefuses(t *testing.T) {
 	r, err := responder.New(lab.loop, lab.wire, responder.Config{Data: make([]byte, codec.MaxEchoDataV4+1)})
 	refused("too much data", r, err, "responder: 65508 bytes of data, at most 65507 fit a packet")
 	r, err = responder.New(lab.loop, transport.Trace(framed{lab.wire}, func(transport.Call) {}), responder.Config{})
-	refused("a framed transport", r, err, "responder: the transport frames its messages; one that carries bare ICMP is needed")
+	refused("a transport of frames", r, err, "responder: the transport carries frames; one that carries bare ICMP or IP packets is needed")
+	r, err = responder.New(lab.loop, lab.wire, responder.Config{QueueItems: -1})
+	refused("no room", r, err, "responder: room for -1 delayed answers, want 1 to 16777216, or 0 for 65536")
+	r, err = responder.New(lab.loop, lab.wire, responder.Config{QueueBytes: 1<<30 + 1})
+	refused("much room", r, err, "responder: room for 1073741825 bytes of delayed answers, want 1 to 1073741824, or 0 for 16777216")
+	r, err = responder.New(lab.loop, lab.wire, responder.Config{Forge: lab.wire})
+	refused("a Forge of bare messages", r, err, "responder: Config.Forge carries no IP packets; one that does is needed, ip4:raw for instance")
 	r, err = responder.New(lab.loop, lab.wire, responder.Config{})
 	refused("a transport that is watched already", r, err, "")
 	if !errors.Is(err, fs.ErrExist) {
@@ -404,7 +449,7 @@ func TestNoAllocationPerBatch(t *testing.T) {
 		var w *wire
 		left := 0
 		var stop func()
-		lab := newLab(t, &wire{size: len(batch), quiet: true}, responder.Config{Data: data, OnRequest: func(r responder.Request) {
+		lab := newLab(t, &wire{size: len(batch), quiet: true}, responder.Config{Policy: policy(t, ""), Data: data, OnRequest: func(r responder.Request) {
 			if r.Echo.Seq != 1 {
 				return
 			}

@@ -1,6 +1,7 @@
 package responder_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"iomux/apps/echo/responder"
+	"iomux/apps/echo/responder/rules"
 	"iomux/codec"
 	"iomux/mux"
 	"iomux/mux/loop"
@@ -26,10 +28,13 @@ var (
 	peerC = netip.MustParseAddr("192.0.2.13")
 )
 
-// wire is a transport in simulated time. Messages have an IP header of 20 bytes
-// in front.
+// wire is a transport in simulated time. Messages have room for an IP header of 20
+// bytes in front, unless they are IPv6 or whole packets.
 type wire struct {
 	mux      *muxtest.Fake
+	fd       int // if it is not wireFD
+	framing  transport.Framing
+	bare     bool
 	size     int     // of a batch
 	room     int     // how many more messages there is room for before it would block
 	recvErrs []error // what the next calls of Recv return
@@ -37,6 +42,7 @@ type wire struct {
 
 	queue []transport.Message
 	sent  []transport.Message // with buffers of their own
+	when  []time.Duration     // when each of sent was
 	quiet bool                // sent is not kept
 	calls []string
 }
@@ -47,9 +53,11 @@ const (
 	unlimited = 1 << 30
 )
 
-func (w *wire) FD() int        { return wireFD }
+func (w *wire) FD() int        { return cmp.Or(w.fd, wireFD) }
 func (w *wire) BatchSize() int { return w.size }
 func (w *wire) Close() error   { return nil }
+
+func (w *wire) Framing() transport.Framing { return w.framing }
 
 func (w *wire) Recv(ms []transport.Message) (int, error) {
 	defer w.update()
@@ -60,6 +68,10 @@ func (w *wire) Recv(ms []transport.Message) (int, error) {
 		return 0, err
 	}
 	n := min(len(ms), len(w.queue), w.size)
+	header := header
+	if w.bare || w.framing != transport.Payload {
+		header = 0
+	}
 	for i, m := range w.queue[:n] {
 		b := ms[i].Buf
 		m.Off, m.N = header, copy(b[header:], m.Buf)
@@ -89,6 +101,7 @@ func (w *wire) Send(ms []transport.Message) (int, error) {
 		if !w.quiet {
 			w.sent = append(w.sent, *m)
 			w.sent[len(w.sent)-1].Buf = slices.Clone(m.Buf)
+			w.when = append(w.when, w.mux.Clock().Sub(start))
 		}
 	}
 	w.room -= n
@@ -111,7 +124,7 @@ func (w *wire) update() {
 	if w.room > 0 {
 		ready |= mux.Writable
 	}
-	w.mux.Set(wireFD, ready)
+	w.mux.Set(w.FD(), ready)
 }
 
 // at calls fn in simulated time, and tells the Mux.
@@ -141,10 +154,36 @@ func encode(e codec.Echo) []byte {
 	return b
 }
 
+// policy is that of some rules, in simulated time and without a limit for each source.
+func policy(t testing.TB, list ...string) *responder.Policy {
+	t.Helper()
+	return responder.NewPolicy(responder.PolicyConfig{Rules: set(t, list...), Rate: -1, Start: start})
+}
+
+// set makes rules of their text in YAML.
+func set(t testing.TB, list ...string) *rules.Set {
+	t.Helper()
+	text := "version: 1\nseed: 42\nrules:\n"
+	none := true
+	for _, rule := range list {
+		if rule != "" {
+			text, none = text+"  - "+rule+"\n", false
+		}
+	}
+	if none {
+		return nil
+	}
+	set, err := rules.Parse("test", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
 // lab is a responder on a wire.
 type lab struct {
 	*responder.Responder
-	t        *testing.T
+	t        testing.TB
 	mux      *muxtest.Fake
 	loop     *loop.Loop
 	wire     *wire
@@ -163,7 +202,7 @@ func (c counted) Modify(fd int, want mux.Interest, token uint64) error {
 	return c.Mux.Modify(fd, want, token)
 }
 
-func newLab(t *testing.T, w *wire, cfg responder.Config) *lab {
+func newLab(t testing.TB, w *wire, cfg responder.Config) *lab {
 	t.Helper()
 	lab := &lab{t: t, mux: muxtest.NewFake(start), wire: w}
 	lab.loop = loop.New(counted{lab.mux, &lab.modifies}, loop.Clock(lab.mux.Clock))

@@ -26,10 +26,10 @@ func TestEchoOverALine(t *testing.T) {
 	}{
 		{"the request's data comes back", nil, nil,
 			[]string{"icmp_seq=3 ttl=64", " clock=user", "3 packets transmitted, 3 received, 0% packet loss"},
-			[]string{"from 192.0.2.1 to 192.0.2.2: echo request", " data: Hello from client!", "3 received, 3 answered, 0 corrupt"}, 0},
+			[]string{"from 192.0.2.1 to 192.0.2.2: echo request", " data: Hello from client!", "3 received, 3 answered\n"}, 0},
 		{"other data comes back", []string{"--data", "Hello from server!"}, nil,
 			[]string{"icmp_seq=3 ttl=64", "CORRUPT", "3 packets transmitted, 0 received"},
-			[]string{" data: Hello from client!", "3 received, 3 answered, 0 corrupt"}, 1},
+			[]string{" data: Hello from client!", "3 received, 3 answered\n"}, 1},
 		{"from another address, with another time to live", nil, []string{"--interface", "192.0.2.77", "--ttl", "9"},
 			[]string{" from 192.0.2.77: ", "3 packets transmitted, 3 received, "},
 			[]string{"from 192.0.2.77 to 192.0.2.2: echo request", " ttl=9 data: "}, 0},

@@ -15,6 +15,9 @@ var errorTypes = []codec.Type{
 // icmp is a type and code on the wire.
 type icmp struct{ kind, code uint8 }
 
+// echoRequest is the type of an echo request in IPv4 and in IPv6.
+var echoRequest = [2]uint8{8, 128}
+
 // errorName is what a name stands for in IPv4 and in IPv6.
 type errorName struct {
 	icmp     [2]icmp

@@ -581,6 +581,8 @@ func (r *reader) settleError(d *draft) {
 			}
 		case !e.name.known[f]:
 			r.fault(e.typeAt, "error: %s has no %s; write another error, or a rule for each family", families[f], quote(e.typeText))
+		case m.kind == echoRequest[f]:
+			r.fault(e.typeAt, "error: type %d is an echo request in %s, which two responders would answer each other for ever; write that of an error", m.kind, families[f])
 		case e.hasMTU && !m.hasMTU(f):
 			r.fault(e.mtuAt, "error: mtu is for packet too big and fragmentation needed only; leave it out")
 		case e.hasMTU && f == 0 && e.mtu > 65535:

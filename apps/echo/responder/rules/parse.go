@@ -17,7 +17,12 @@ func ReadFile(name string) (*Set, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	return Read(name, f)
+}
+
+// Read reads rules as [Parse] does, and not more than there may be.
+func Read(name string, r io.Reader) (*Set, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
 		return nil, err
 	}

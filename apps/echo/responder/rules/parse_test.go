@@ -196,6 +196,8 @@ func TestFaults(t *testing.T) {
 
 		// ICMP errors.
 		{"- error: 3", []string{"3:10: error: the number means one thing in IPv4 and another in IPv6, and the rule is for both; write a name, or a rule for each"}},
+		{"- {to: 10.0.0.0/8, error: 8}", []string{"3:27: error: type 8 is an echo request in IPv4, which two responders would answer each other for ever; write that of an error"}},
+		{"- {to: 'fd00::/8', error: {type: 128}}", []string{"3:34: error: type 128 is an echo request in IPv6, which two responders would answer each other for ever; write that of an error"}},
 		{"- error: 256,code=1", []string{`3:10: error: type: "256" is not a whole number from 0 to 255`}},
 		{"- error: nonsense of all kinds", []string{`3:10: error: "nonsense of all kinds" is no ICMP error; write a number, or a name of the RFCs such as destination unreachable, host unreachable, time exceeded`}},
 		{"- error: echo reply", []string{`3:10: error: "echo reply" is no ICMP error; ...`}},
