@@ -1,13 +1,15 @@
 // Package peers compares iomux with what one would take instead: its loop with
 // libev, and with a loop over epoll(7) written by hand, in Go (bare-go) and in C
 // (bare-c); its echo client with fping(8), ping(8), and sendmmsg(2) and recvmmsg(2)
-// called by hand in C (bare-c).
+// called by hand in C (bare-c); its echo server with the server of a lesson about
+// epoll in C (lesson), and with loops in C that do nothing else.
 //
 //	go test -C bench/peers -bench Chain -benchtime 25x     # three minutes
 //	go test -C bench/peers -bench Timers -benchtime 9x     # two minutes
 //	go test -C bench/peers -bench 'Sweep|Flood' -benchtime 9x            # three minutes
 //	go test -C bench/peers -bench InFlight -benchtime 3x                 # a minute
 //	go test -C bench/peers -bench Steady -benchtime 5x -steady.time 10s  # six minutes
+//	go test -C bench/peers -bench 'Server|Loops|Trip|Rules' -benchtime 25x -answer.n 100000   # six minutes
 //	go test -C bench/peers -bench Sweep -benchtime 3x -sweep.n 1048576   # two minutes
 //	go test -C bench/peers -bench Sweep -benchtime 1x -sweep.n 16777215  # ten minutes
 //
@@ -111,4 +113,31 @@
 //
 // InFlight has 262,144 requests in flight, which nobody answers. B/probe is what
 // each takes of the resident size.
+//
+// # Servers
+//
+// Each server has a network namespace of its own, where the kernel answers nothing, and
+// the first processor; a program in C on the last one sends it -answer.n requests of 56
+// bytes of data in a round, compares every reply with what it has to be, byte for byte,
+// and does not sleep while 256 are outstanding, so that no server pays for waking it. The
+// time on processors is the server's, from the first request of a round until it has
+// come to rest, and replies/cpu-s how many there are to a second of it.
+//
+//   - lesson: an epoll_wait, a recvfrom and a sendto for each packet on a raw socket,
+//     which is spared its own replies by a filter.
+//   - batch: a recvmmsg and a sendmmsg for up to 32 packets on a raw socket. Replies leave
+//     from the address that their request was sent to (IP_PKTINFO). batch-bare goes
+//     without, and is right for a host with one address only.
+//   - tun: a read and a write for each packet on a TUN device.
+//   - echo: echo server, on a raw socket (Raw) or on a TUN device for 10.0.0.0/8 (TUN),
+//     all of whose addresses are asked in turn.
+//
+// Server compares what a reply costs. Loops has two loops beside one, both on all
+// processors: what a reply costs should be the same, and how many there are in a second
+// tells something from four processors up, as the client needs one. RoundTrip has one
+// request outstanding; with spin=50us neither echo server nor its client sleeps before
+// nothing has come for that long, and the lesson with its client is as it always is.
+// Rules answers on a TUN device by a file of 100,000 rules, one for each 128 addresses,
+// beside a file of one. All addresses are asked in turn, so that what a rule takes is
+// hardly ever in a cache.
 package peers

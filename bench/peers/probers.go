@@ -59,13 +59,22 @@ func milliseconds(d time.Duration) string {
 	return strconv.FormatFloat(float64(d)/1e6, 'f', 3, 64)
 }
 
-// newEcho builds the echo command in dir.
-func newEcho(dir string) (*prober, error) {
-	path := filepath.Join(dir, "echo")
+// buildEcho builds the echo command in dir.
+func buildEcho(dir string) (path string, err error) {
+	path = filepath.Join(dir, "echo")
 	build := exec.Command("go", "build", "-o", path, "./apps/echo")
 	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", build, err, out)
+		return "", fmt.Errorf("%s: %w\n%s", build, err, out)
+	}
+	return path, nil
+}
+
+// newEcho is the echo command's client, which it builds in dir.
+func newEcho(dir string) (*prober, error) {
+	path, err := buildEcho(dir)
+	if err != nil {
+		return nil, err
 	}
 	return &prober{
 		name:  "echo",

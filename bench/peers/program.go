@@ -18,8 +18,8 @@ import (
 //go:embed c/*.c
 var sources embed.FS
 
-//go:embed c/session.h
-var session []byte // what they include
+//go:embed c/*.h
+var headers embed.FS // what they include
 
 // peer is what programs in C are built with.
 type peer struct {
@@ -57,8 +57,14 @@ func (p peer) build(dir, name string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "session.h"), session, 0o600); err != nil {
-		return nil, err
+	for _, name := range []string{"session.h", "server.h"} {
+		header, err := headers.ReadFile("c/" + name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), header, 0o600)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	target := name + "-" + p.name
 	if err := p.compile(dir, target, string(source)); err != nil {
