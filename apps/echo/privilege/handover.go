@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +99,7 @@ func init() {
 	if text, ok := os.LookupEnv(variable); ok {
 		os.Unsetenv(variable)
 		inherited.ok = true
+		rename(os.Args)
 		h, err := parseHandover(text)
 		if err == nil && h.signal != 0 {
 			err = h.rearm()
@@ -112,6 +114,17 @@ func init() {
 	var sig int32
 	if _, _, errno := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&sig)), 0); errno == 0 {
 		deathSignal = syscall.Signal(sig)
+	}
+}
+
+// rename has the process called as its first argument says, for ps(1) and killall(1):
+// the kernel has called it "exe", after the link of /proc that it was started by.
+func rename(args []string) {
+	if len(args) == 0 {
+		return
+	}
+	if name, err := unix.BytePtrFromString(filepath.Base(args[0])); err == nil {
+		unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
 	}
 }
 

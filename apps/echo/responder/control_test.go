@@ -97,6 +97,9 @@ func TestRulesAreExchanged(t *testing.T) {
 	if p.Rules() != next {
 		t.Error("other rules are in force")
 	}
+	if s := lab.RuleStats(); len(s) != 2 || s[0].Name != "new" || s[0].Requests != 0 || s[1].Requests != 2 {
+		t.Errorf("before the next request the counts are those of other rules: %+v", s)
+	}
 	lab.at(600*ms, append(requests(peerA, 3, 1), requests(peerB, 4, 1)...)...)
 	lab.run(2 * time.Second)
 	lab.wantReplies("192.0.2.11 3 5 ", "192.0.2.12 4 9 ", "192.0.2.11 1 0 ", "192.0.2.11 2 0 ")

@@ -37,9 +37,8 @@ func (c *ruleCounts) add(o Outcome, d *rules.Decision) {
 	}
 }
 
-// use answers by other rules.
-func (r *Responder) use(rs *ruleset) {
-	var counts []ruleCounts
+// carried returns the counts under other rules: those of the same name carry on.
+func (r *Responder) carried(rs *ruleset) (counts []ruleCounts) {
 	if rs.set != nil && rs.set.Len() > 0 {
 		counts = make([]ruleCounts, rs.set.Len())
 	}
@@ -53,9 +52,14 @@ func (r *Responder) use(rs *ruleset) {
 			}
 		}
 	}
-	r.rules, r.counts = rs, counts
+	return counts
+}
+
+// use answers by other rules.
+func (r *Responder) use(rs *ruleset) {
+	r.rules, r.counts = rs, r.carried(rs)
 	switch {
-	case counts == nil:
+	case r.counts == nil:
 		r.decider, r.decision = nil, rules.Decision{}
 	case r.decider == nil:
 		r.decider = rs.set.NewDecider(0)
@@ -74,13 +78,18 @@ func (r *Responder) Stats() Stats {
 	return s
 }
 
-// RuleStats returns the counts of the rules in force, in their order.
+// RuleStats returns the counts of the rules in force, in their order. Call it on the
+// loop, or after the loop.
 func (r *Responder) RuleStats() []RuleStats {
-	all := make([]RuleStats, len(r.counts))
+	rs, counts := r.rules, r.counts
+	if current := r.policy.current.Load(); current != rs { // and nothing was received since
+		rs, counts = current, r.carried(current)
+	}
+	all := make([]RuleStats, len(counts))
 	for i := range all {
-		c := &r.counts[i]
+		c := &counts[i]
 		s := &all[i]
-		*s = RuleStats{Rule: r.rules.set.Rule(i),
+		*s = RuleStats{Rule: rs.set.Rule(i),
 			Replied: c[Replied], Errored: c[Errored], Silent: c[Silent], Down: c[Down], Lost: c[Lost],
 			Limited: c[Limited], Refused: c[Refused], Ignored: c[Ignored], Unsendable: c[Unsendable],
 			Delayed: c[delayed], Reordered: c[reordered], Damaged: c[damaged], Duplicated: c[duplicated],

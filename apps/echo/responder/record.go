@@ -31,10 +31,10 @@ const recordFormat = "pid %10d found %d boot %s\n"
 
 func (s *setting) describe(r record, inForce bool) string {
 	if inForce {
-		return fmt.Sprintf("%s is 1 because another server has taken over (process %d wrote it); the last one to end restores %d",
+		return fmt.Sprintf("%s is 1 because another server has taken over (process %d was the first); what both are asked is answered twice, and the last one to end restores %d",
 			s.name, r.pid, r.found)
 	}
-	return fmt.Sprintf("%s is 1 because a server was killed before it could restore it (process %d); it was %d",
+	return fmt.Sprintf("%s is 1 because a server was killed before it could restore it (process %d was the first to take over); it was %d",
 		s.name, r.pid, r.found)
 }
 

@@ -107,11 +107,11 @@ func wantText(t *testing.T, what, got, want string) {
 }
 
 func killed(pid, found int) string {
-	return fmt.Sprintf("net.ipv4.icmp_echo_ignore_all is 1 because a server was killed before it could restore it (process %d); it was %d", pid, found)
+	return fmt.Sprintf("net.ipv4.icmp_echo_ignore_all is 1 because a server was killed before it could restore it (process %d was the first to take over); it was %d", pid, found)
 }
 
 func inForce(pid, found int) string {
-	return fmt.Sprintf("net.ipv4.icmp_echo_ignore_all is 1 because another server has taken over (process %d wrote it); the last one to end restores %d", pid, found)
+	return fmt.Sprintf("net.ipv4.icmp_echo_ignore_all is 1 because another server has taken over (process %d was the first); what both are asked is answered twice, and the last one to end restores %d", pid, found)
 }
 
 func TestRestoreBringsBackWhatWasFound(t *testing.T) {
