@@ -55,6 +55,7 @@ Exit codes:
 	o.clientFlags(c)
 	o.flags(c)
 	o.traceFlag(c)
+	o.spinFlag(c)
 	return c
 }
 

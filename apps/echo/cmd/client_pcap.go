@@ -25,8 +25,10 @@ func createPcap(name string) (*pcap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--pcap: %w", err)
 	}
-	return &pcap{file: f, writer: capture.NewWriter(f)}, nil
+	return newPcap(f), nil
 }
+
+func newPcap(f *os.File) *pcap { return &pcap{file: f, writer: capture.NewWriter(f)} }
 
 // wrap has written what a transport sends and receives. It closes the transport if it
 // cannot.

@@ -1,4 +1,4 @@
-// Package cmd is the echo command: server, client and demo.
+// Package cmd is the echo command: server, client, demo and check.
 //
 // A main of one's own that imports a transport has it in every command, by the
 // option --network:
@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,10 +38,14 @@ const (
 )
 
 // Main runs the command line of the process and returns its exit code.
-func Main() int { return Run(os.Args[1:], os.Stdout, os.Stderr) }
+func Main() int { return run(os.Args[1:], os.Stdout, os.Stderr, true) }
 
-// Run runs one command line and returns its exit code.
-func Run(args []string, stdout, stderr io.Writer) int {
+// Run runs one command line and returns its exit code. The process stays what it is: a
+// server that Run runs keeps the privileges of the process, which [Main] gives up.
+func Run(args []string, stdout, stderr io.Writer) int { return run(args, stdout, stderr, false) }
+
+// run runs a command line; alone says that it is what the process is for.
+func run(args []string, stdout, stderr io.Writer, alone bool) int {
 	root := &cobra.Command{
 		Use:           "echo",
 		Short:         "Answer and send ICMP echo requests",
@@ -54,7 +59,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serverCommand(), clientCommand(), demoCommand())
+	root.AddCommand(serverCommand(alone), clientCommand(), demoCommand(), checkCommand())
 
 	err := root.Execute()
 	var code exitCode
@@ -77,19 +82,32 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 type common struct {
 	backend string
 	trace   bool
+	spin    time.Duration // 0 without --spin
 }
 
 func (o *common) flags(c *cobra.Command) {
 	c.Flags().StringVar(&o.backend, "backend", "",
-		"I/O multiplexer: "+strings.Join(mux.Backends(), ", ")+" (default $IOMUX_BACKEND, else the first that works)")
+		"`name` of the I/O multiplexer: "+strings.Join(mux.Backends(), ", ")+" (default $IOMUX_BACKEND, else the first that works)")
 }
 
 func (o *common) traceFlag(c *cobra.Command) {
 	c.Flags().BoolVar(&o.trace, "trace", false, "report every call of the multiplexer and the transport on standard error")
 }
 
+// spinFlag is for commands that wait for packets.
+func (o *common) spinFlag(c *cobra.Command) {
+	c.Flags().Var((*seconds)(&o.spin), "spin", "ask for so long whether there is a packet before sleeping, such as 50us; it costs a core")
+}
+
 // openLoop opens the backend, and reports its calls if report is not nil.
 func (o *common) openLoop(report func(mux.Call)) (*loop.Loop, error) {
+	var opts []loop.Option
+	switch {
+	case o.spin < 0 || o.spin > time.Second:
+		return nil, fmt.Errorf("--spin %v: want a time up to 1s", o.spin)
+	case o.spin > 0:
+		opts = append(opts, loop.Spin(o.spin))
+	}
 	m, err := mux.Open(o.backend)
 	if err != nil {
 		return nil, err
@@ -98,7 +116,7 @@ func (o *common) openLoop(report func(mux.Call)) (*loop.Loop, error) {
 	if report != nil {
 		m = mux.Trace(m, report)
 	}
-	return loop.New(m), nil
+	return loop.New(m, opts...), nil
 }
 
 // tracer returns the reports for --trace, or nil without it.

@@ -18,7 +18,8 @@ var endings = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, sysca
 // after calling atOnce: a command may be stuck in writing to a terminal that is not
 // read. Signals that the process was started to ignore (as
 // nohup(1) does) stay ignored. Broken pipes become errors of the write instead of
-// ending the process. The returned function ends the watch.
+// ending the process, but not for the programs that it starts. The returned function
+// ends the watch.
 func onInterrupt(stop, atOnce func(), signals ...os.Signal) (end func()) {
 	ch := make(chan os.Signal, 2)
 	for _, sig := range signals {
@@ -26,7 +27,10 @@ func onInterrupt(stop, atOnce func(), signals ...os.Signal) (end func()) {
 			signal.Notify(ch, sig)
 		}
 	}
-	signal.Ignore(syscall.SIGPIPE)
+	// What is caught is the default for the programs that this one starts, unlike what
+	// is ignored.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
 	quit, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -49,7 +53,7 @@ func onInterrupt(stop, atOnce func(), signals ...os.Signal) (end func()) {
 	}()
 	return func() {
 		signal.Stop(ch)
-		signal.Reset(syscall.SIGPIPE)
+		signal.Stop(broken)
 		close(quit)
 		<-gone
 	}
