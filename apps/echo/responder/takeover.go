@@ -155,15 +155,17 @@ func (t *takeover) begin() error {
 		return fmt.Errorf("cannot keep what %s was: %w", t.name, err)
 	}
 	t.record = record
-	if t.found, err = readSetting(t.file); err == nil {
-		last, unusable := readRecord(record)
-		if unusable == nil && t.found == 1 {
-			t.found = last.found
-			t.note = t.describe(last, locked(record))
-		} else {
-			// There was no takeover, or someone has changed the setting since.
-			err = writeRecord(record, t.found)
-		}
+	if t.found, err = readSetting(t.file); err != nil {
+		record.Close() // nothing is changed, and what there would be to restore is not known
+		return err
+	}
+	last, unusable := readRecord(record)
+	if unusable == nil && t.found == 1 {
+		t.found = last.found
+		t.note = t.describe(last, locked(record))
+	} else {
+		// There was no takeover, or someone has changed the setting since.
+		err = writeRecord(record, t.found)
 	}
 	if err == nil {
 		err = t.write(1)
