@@ -156,7 +156,8 @@ func (t *takeover) begin() error {
 	}
 	t.record = record
 	if t.found, err = readSetting(t.file); err != nil {
-		record.Close() // nothing is changed, and what there would be to restore is not known
+		t.found = 1 // nothing is to be restored
+		t.leave()
 		return err
 	}
 	last, unusable := readRecord(record)
