@@ -100,7 +100,7 @@ func TestServerRestoresTheRoutesOfADeviceThatWasDown(t *testing.T) {
 func TestServerLooksWhatItHasMissedOfItsDevice(t *testing.T) {
 	lab := needTUN(t, false)
 	s := startServer(t, "--quiet", "--tun", "10.64.0.0/10", "--tun-name", "ours0")
-	lo, err := netlink.LinkByName("lo")
+	device, err := netlink.LinkByName("ours0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestServerLooksWhatItHasMissedOfItsDevice(t *testing.T) {
 		s.Process.Signal(syscall.SIGSTOP)
 		awaitStop(t, s.Process.Pid)
 		for i := range 2000 { // of more than 1 kB each, where there is room for some 200 kB
-			if err := netlink.LinkSetAlias(lo, fmt.Sprint("other ", i)); err != nil {
+			if err := netlink.LinkSetAlias(device, fmt.Sprint("other ", i)); err != nil {
 				t.Fatal(err)
 			}
 		}
