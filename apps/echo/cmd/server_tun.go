@@ -162,12 +162,16 @@ func watchLink(d *tun.Device, report func(linkEvent)) (stop func(), err error) {
 	}
 	// look asks how things stand, where changes may have been missed.
 	look := func(missed bool) (there bool) {
-		i, err := net.InterfaceByIndex(link.Index)
-		if err != nil {
+		now, err := netlink.LinkByIndex(link.Index)
+		switch {
+		case errors.As(err, &netlink.LinkNotFoundError{}):
 			report(linkEvent{gone: true})
 			return false
+		case err != nil:
+			report(linkEvent{up: up, err: fmt.Errorf("the state of the device is not known: %w", err)})
+		default:
+			see(now.Attrs().Flags&net.FlagUp != 0, missed)
 		}
-		see(i.Flags&net.FlagUp != 0, missed)
 		return true
 	}
 	finished := make(chan struct{})

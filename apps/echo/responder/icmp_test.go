@@ -69,26 +69,7 @@ func newLoop(t *testing.T, backend string) *loop.Loop {
 // its counts.
 func respond(t *testing.T, backend string, cfg responder.Config) (stop func() responder.Stats) {
 	t.Helper()
-	l := newLoop(t, backend)
-	r, err := responder.New(l, open(t, 8), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error)
-	go func() { ended <- l.Run(context.Background()) }()
-	stopped := false
-	stop = func() responder.Stats {
-		if !stopped {
-			stopped = true
-			l.Stop()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
-		}
-		return r.Stats()
-	}
-	t.Cleanup(func() { stop() })
-	return stop
+	return serve(t, backend, open(t, 8), cfg)
 }
 
 // recv receives one message, which has to come.
