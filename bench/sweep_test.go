@@ -22,18 +22,22 @@ import (
 func BenchmarkSweep(b *testing.B) {
 	answering(b)
 	eachBackend(b, func(b *testing.B, m mux.Mux) {
-		probe(b, m, b.N, prober.Config{Targets: loopback(b, b.N), Count: 1, Timeout: 10 * time.Second})
+		s := probe(b, m, b.N, prober.Config{Targets: loopback(b, b.N), Count: 1, Timeout: 10 * time.Second})
+		b.ReportMetric(float64(s.Events)/s.Wall.Seconds(), "packets/s")
+		b.ReportMetric(float64(s.CPU)/float64(s.Events), "cpu-ns/event")
 	})
 }
 
 // BenchmarkSteady probes 4,096 targets five times a second, evenly. An operation is a
-// round of all of them; what counts is the processor time of a probe.
+// round of all of them; what counts is the processor time of a probe, as the rate is
+// given.
 func BenchmarkSteady(b *testing.B) {
 	answering(b)
-	const n = 4096
+	n := *steadyHosts
 	eachBackend(b, func(b *testing.B, m mux.Mux) {
 		s := probe(b, m, n*b.N, prober.Config{Targets: loopback(b, n), Count: uint64(b.N), Interval: time.Second / 5})
-		b.ReportMetric(float64(s.CPU)/float64(s.Events), "cpu-ns/probe")
+		b.ReportMetric(float64(s.CPU)/float64(s.Events), "cpu-ns/event")
+		b.ReportMetric(float64(s.Events)/s.Wall.Seconds(), "packets/s")
 	})
 }
 
@@ -74,6 +78,7 @@ func probe(b *testing.B, m mux.Mux, probes int, cfg prober.Config) jobs.Sample {
 		b.Fatal(err)
 	}
 	defer p.Close()
+	b.ReportAllocs()
 	b.ResetTimer()
 	s, err := jobs.Timed(probes, func() error {
 		p.Start()

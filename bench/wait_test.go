@@ -23,7 +23,12 @@ func BenchmarkWait(b *testing.B) {
 	}{{"none", -1}, {"1s", time.Second}} {
 		b.Run("state=ready/limit="+limit.name, func(b *testing.B) {
 			eachBackend(b, func(b *testing.B, m mux.Mux) {
-				unix.Write(watched(b, m, 1)[0][1], []byte{1})
+				p, err := watched(m, 1, mux.Readable)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer p.close()
+				unix.Write(p.fds[0][1], []byte{1})
 				events := make([]mux.Event, 1)
 				for b.Loop() {
 					if n, err := m.Wait(events, limit.timeout); n != 1 || err != nil {

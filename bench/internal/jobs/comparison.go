@@ -90,6 +90,9 @@ func (c *Comparison) ReportCPU(metric func(value float64, unit string), referenc
 	}
 }
 
+// Wall is the contestant's median of nanoseconds per event.
+func (c *Comparison) Wall() float64 { return Median(c.wall) }
+
 // CPU is the contestant's median of nanoseconds on processors per event.
 func (c *Comparison) CPU() float64 { return Median(c.cpu) }
 

@@ -82,9 +82,9 @@ func TestSpreadOfProcessorTime(t *testing.T) {
 			func() (Sample, error) { return Sample{1000, 5000, time.Duration(1+i) * 1000}, nil },
 			func() (Sample, error) { return Sample{1000, 5000, 2000}, nil }))
 	}
-	got := map[string]float64{"median": c.CPU()}
+	got := map[string]float64{"median": c.CPU(), "wall": c.Wall()}
 	c.ReportCPU(func(value float64, unit string) { got[unit] = value }, "libev")
-	expectMetrics(t, got, map[string]float64{"median": 6, "x-libev-cpu-p10": 1, "x-libev-cpu-p90": 5})
+	expectMetrics(t, got, map[string]float64{"median": 6, "wall": 5, "x-libev-cpu-p10": 1, "x-libev-cpu-p90": 5})
 }
 
 // Rounds of different lengths are compared event by event.

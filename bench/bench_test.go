@@ -1,0 +1,112 @@
+package bench
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"iomux/bench/internal/jobs"
+	"iomux/mux"
+	"iomux/transport/netlab"
+)
+
+var (
+	chainSizes  = flag.String("chain.n", "2,10,100,1000,9900", "numbers of pipes in BenchmarkChain")
+	chainActive = flag.String("chain.active", "1,100", "how many of them hold a byte at a time, where there are so many")
+	timerCount  = flag.Int("timers.n", 100_000, "timers in BenchmarkTimers")
+	windowSizes = flag.String("window.n", "32,256", "requests outstanding in BenchmarkEchoWindow")
+	steadyHosts = flag.Int("steady.n", 4096, "targets of BenchmarkSteady")
+)
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(countedVariable); name != "" {
+		os.Exit(counted(name))
+	}
+	os.Exit(netlab.Main(m))
+}
+
+// eachBackend runs a benchmark on every backend, under a name that benchstat
+// can make a column of.
+func eachBackend(b *testing.B, run func(b *testing.B, m mux.Mux)) {
+	for _, name := range mux.Backends() {
+		b.Run("backend="+name, func(b *testing.B) {
+			m, err := mux.Open(name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer m.Close()
+			run(b, m)
+		})
+	}
+}
+
+// rounds plays rounds by the clock, after one that brings all into the caches, and
+// reports what an event took, as the median of the rounds.
+func rounds(b *testing.B, round jobs.Round) *jobs.Comparison {
+	if _, err := round(); err != nil {
+		b.Fatal(err)
+	}
+	var c jobs.Comparison
+	for b.Loop() {
+		if err := c.Pair(round, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	c.Report(b.ReportMetric, "event", "")
+	return &c
+}
+
+// measure runs the scenarios of a benchmark on every backend: by the clock in this
+// process, and their costs in another one.
+func measure(b *testing.B, group string) {
+	for _, s := range scenarios() {
+		if s.group != group {
+			continue
+		}
+		b.Run(s.params, func(b *testing.B) {
+			raiseLimit(b, s.files+100)
+			eachBackend(b, func(b *testing.B, m mux.Mux) {
+				st, err := s.open(m)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer st.close()
+				rounds(b, func() (jobs.Sample, error) { return jobs.Timed(st.events, st.play) })
+				reportCost(b, s.name(), m.Name())
+			})
+		})
+	}
+}
+
+func BenchmarkAddModifyRemove(b *testing.B) { measure(b, "AddModifyRemove") }
+func BenchmarkOneshot(b *testing.B)         { measure(b, "Oneshot") }
+func BenchmarkIdle(b *testing.B)            { measure(b, "Idle") }
+func BenchmarkWake(b *testing.B)            { measure(b, "Wake") }
+func BenchmarkChain(b *testing.B)           { measure(b, "Chain") }
+func BenchmarkCascade(b *testing.B)         { measure(b, "Cascade") }
+
+// raiseLimit makes sure that n descriptors may be open.
+func raiseLimit(b *testing.B, n int) {
+	if err := allowFiles(n); err != nil {
+		b.Skip(err)
+	}
+}
+
+func allowFiles(n int) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if limit.Cur >= uint64(n) {
+		return nil
+	}
+	if limit.Max < uint64(n) {
+		return fmt.Errorf("%d descriptors needed, the hard limit is %d (RLIMIT_NOFILE)", n, limit.Max)
+	}
+	limit.Cur = uint64(n)
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+}
