@@ -33,7 +33,7 @@ const costsFile = "testdata/costs.txt"
 type cost struct {
 	events   int
 	syscalls int // uncounted without strace
-	allocs   int // uncounted with the race detector, for which the compiler makes more
+	allocs   int // uncounted with the race detector
 }
 
 const uncounted = -1
@@ -359,7 +359,7 @@ func counted(key string) (exit int) {
 
 func playCounted(key string) error {
 	name, backend, _ := strings.Cut(key, "/backend=")
-	all := append(recorded(), scenarios()...)
+	all := slices.Concat(recorded(), scenarios())
 	i := slices.IndexFunc(all, func(s scenario) bool { return s.name() == name })
 	if i < 0 {
 		return fmt.Errorf("there is no scenario %q", name)

@@ -2,4 +2,5 @@
 
 package bench
 
+// raceDetector: the compiler allocates what it does not without it.
 const raceDetector = true

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,17 +52,17 @@ func repeated(event func() error, close func()) *stage {
 
 // recorded are the scenarios whose costs are in testdata.
 func recorded() []scenario {
-	return slicesOf(
+	return slices.Concat(
 		basic(),
-		[]scenario{chain(2, 1), chain(100, 1), chain(100, 100), chain(1000, 1), chain(1000, 100)},
-		cascades(),
+		[]scenario{chain(2, 1), chain(100, 100), chain(1000, 1)},
+		[]scenario{cascade(100, 1), cascade(100, 100)},
 		[]scenario{echo(1), echo(32), echo(256)},
 	)
 }
 
 // scenarios are those and what flags add.
 func scenarios() []scenario {
-	var chains, echoes []scenario
+	var chains, cascades, echoes []scenario
 	for _, n := range numbers(*chainSizes) {
 		for _, active := range numbers(*chainActive) {
 			if active <= n {
@@ -72,14 +73,10 @@ func scenarios() []scenario {
 	for _, window := range numbers("1," + *windowSizes) {
 		echoes = append(echoes, echo(window))
 	}
-	return slicesOf(basic(), chains, cascades(), echoes)
-}
-
-func slicesOf(lists ...[]scenario) (all []scenario) {
-	for _, l := range lists {
-		all = append(all, l...)
+	for _, n := range []int{100, 1000} {
+		cascades = append(cascades, cascade(n, 1), cascade(n, 100))
 	}
-	return all
+	return slices.Concat(basic(), chains, cascades, echoes)
 }
 
 // numbers reads a list from a flag.
@@ -247,15 +244,12 @@ func chain(n, active int) scenario {
 		}}
 }
 
-// cascades are jobs.Cascade: registration and timers are a part of a round.
-func cascades() (all []scenario) {
-	for _, size := range []struct{ n, active int }{{100, 1}, {100, 100}, {1000, 1}, {1000, 100}} {
-		all = append(all, scenario{group: "Cascade", params: fmt.Sprintf("n=%d/active=%d", size.n, size.active), files: 2 * size.n,
-			open: func(m mux.Mux) (*stage, error) {
-				return passing(size.n, size.active, cascadeWrites, func(c *jobs.Chain) (dispatcher, error) { return c.OnCascade(m), nil })
-			}})
-	}
-	return all
+// cascade is jobs.Cascade: registration and timers are a part of a round.
+func cascade(n, active int) scenario {
+	return scenario{group: "Cascade", params: fmt.Sprintf("n=%d/active=%d", n, active), files: 2 * n,
+		open: func(m mux.Mux) (*stage, error) {
+			return passing(n, active, cascadeWrites, func(c *jobs.Chain) (dispatcher, error) { return c.OnCascade(m), nil })
+		}}
 }
 
 // dispatcher watches the pipes of a chain.
