@@ -14,10 +14,10 @@ import (
 )
 
 var (
-	chainSizes  = flag.String("chain.n", "2,10,100,1000,9900", "numbers of pipes in BenchmarkChain")
-	chainActive = flag.String("chain.active", "1,100", "how many of them hold a byte at a time, where there are so many")
+	chainSizes  = listFlag("chain.n", "2,10,100,1000,9900", "numbers of pipes in BenchmarkChain")
+	chainActive = listFlag("chain.active", "1,100", "how many of them hold a byte at a time, where there are so many")
 	timerCount  = flag.Int("timers.n", 100_000, "timers in BenchmarkTimers")
-	windowSizes = flag.String("window.n", "32,256", "requests outstanding in BenchmarkEchoWindow")
+	windowSizes = listFlag("window.n", "32,256", "requests outstanding in BenchmarkEchoWindow")
 	steadyHosts = flag.Int("steady.n", 4096, "targets of BenchmarkSteady")
 )
 

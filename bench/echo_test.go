@@ -37,7 +37,7 @@ func BenchmarkEchoRoundTrip(b *testing.B) {
 // BenchmarkEchoWindow sends as many requests as replies arrive, so that so many are
 // outstanding: what client and server, on a loop each, get through.
 func BenchmarkEchoWindow(b *testing.B) {
-	for _, window := range numbers(*windowSizes) {
+	for _, window := range *windowSizes {
 		b.Run(fmt.Sprintf("window=%d", window), func(b *testing.B) {
 			eachBackend(b, func(b *testing.B, m mux.Mux) {
 				c := between(b, m, 0, window, max(2048, 8*window))

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"strconv"
@@ -60,17 +61,17 @@ func recorded() []scenario {
 	)
 }
 
-// scenarios are those and what flags add.
+// scenarios are what the benchmarks measure, as flags have it.
 func scenarios() []scenario {
 	var chains, cascades, echoes []scenario
-	for _, n := range numbers(*chainSizes) {
-		for _, active := range numbers(*chainActive) {
+	for _, n := range *chainSizes {
+		for _, active := range *chainActive {
 			if active <= n {
 				chains = append(chains, chain(n, active))
 			}
 		}
 	}
-	for _, window := range numbers("1," + *windowSizes) {
+	for _, window := range append(list{1}, *windowSizes...) {
 		echoes = append(echoes, echo(window))
 	}
 	for _, n := range []int{100, 1000} {
@@ -79,16 +80,32 @@ func scenarios() []scenario {
 	return slices.Concat(basic(), chains, cascades, echoes)
 }
 
-// numbers reads a list from a flag.
-func numbers(list string) (ns []int) {
-	for text := range strings.SplitSeq(list, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			panic(fmt.Sprintf("%q in %q is not a number from 1 on", text, list))
-		}
-		ns = append(ns, n)
+// list is a flag of numbers from 1 on, "1,100".
+type list []int
+
+func listFlag(name, numbers, usage string) *list {
+	l := new(list)
+	if err := l.Set(numbers); err != nil {
+		panic(err)
 	}
-	return ns
+	flag.Var(l, name, usage)
+	return l
+}
+
+func (l *list) String() string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(*l), " ", ","), "[]")
+}
+
+func (l *list) Set(text string) error {
+	*l = nil
+	for number := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is not a number from 1 on", number)
+		}
+		*l = append(*l, n)
+	}
+	return nil
 }
 
 // basic are a multiplexer's methods.

@@ -30,6 +30,7 @@ func BenchmarkWait(b *testing.B) {
 				defer p.close()
 				unix.Write(p.fds[0][1], []byte{1})
 				events := make([]mux.Event, 1)
+				b.ReportAllocs()
 				for b.Loop() {
 					if n, err := m.Wait(events, limit.timeout); n != 1 || err != nil {
 						b.Fatalf("Wait = %d, %v; want 1, nil", n, err)
@@ -78,6 +79,7 @@ func benchAsleep(b *testing.B, here mux.Mux, timeout time.Duration) {
 		}
 	}()
 	unix.Write(pair[0], []byte{1})
+	b.ReportAllocs()
 	for b.Loop() {
 		if !pass(&first, here, pair[0]) {
 			b.Fatal("the other side has ended")
@@ -128,6 +130,7 @@ func BenchmarkPingPong(b *testing.B) {
 				})
 				ended := make(chan error, 1)
 				go func() { ended <- there.Run(context.Background()) }()
+				b.ReportAllocs()
 				b.ResetTimer()
 				unix.Write(pair[0], data)
 				if err := here.Run(context.Background()); err != nil {
