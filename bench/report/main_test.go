@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestSavedResultsBecomeAPageAndPictures(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "new", "directory")
+	var stdout, stderr bytes.Buffer
+	if code := execute([]string{"--out", out, "--from", "testdata/results.txt"}, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+		t.Fatalf("exit code %d, %s", code, &stderr)
+	}
+	if !strings.HasPrefix(stdout.String(), filepath.Join(out, "index.html")+": ") || !strings.Contains(stdout.String(), "fall short") {
+		t.Errorf("said %q", &stdout)
+	}
+	var want []string
+	for _, p := range pictures {
+		want = append(want, p.name+".svg")
+	}
+	want = append(want, "index.html")
+	entries, err := os.ReadDir(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("files %q; want %q", got, want)
+	}
+}
+
+func TestResultsOfSeveralFilesMeet(t *testing.T) {
+	dir := t.TempDir()
+	var args []string
+	for name, text := range map[string]string{"a": "BenchmarkA 1 5 ns/op\n", "b": "BenchmarkA 1 7 ns/op\n"} {
+		args = append(args, filepath.Join(dir, name))
+		if err := os.WriteFile(args[len(args)-1], []byte("pkg: p\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	if code := execute([]string{"--out", dir, "--from", args[0], args[1]}, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d, %s", code, &stderr)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "index.html"))
+	if err != nil || !strings.Contains(string(page), "7 (5–7)") {
+		t.Errorf("%v; want 7 (5–7) on the page", err)
+	}
+}
+
+func TestWrongUseIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	empty, bad := filepath.Join(dir, "empty.txt"), filepath.Join(dir, "bad.txt")
+	for path, text := range map[string]string{empty: "PASS\n", bad: "BenchmarkA 1 x ns/op\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := filepath.Join(dir, "out")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--from", empty}, "no results of benchmarks"},
+		{[]string{"--from", bad}, bad + ":1: "},
+		{[]string{"--from", filepath.Join(dir, "none.txt")}, "no such file"},
+		{[]string{empty}, "files are read with --from"},
+		{[]string{"--count", "0"}, "--count 0: want 1 or more"},
+		{[]string{"--nothing"}, "unknown flag"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := execute(append(c.args, "--out", out), &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), c.want) {
+			t.Errorf("%q: exit code %d, %s; want 1 and %q", c.args, code, &stderr, c.want)
+		}
+	}
+	if _, err := os.Stat(out); !os.IsNotExist(err) {
+		t.Errorf("%v; want no directory after errors", err)
+	}
+}
