@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -114,10 +115,14 @@ func report(files []string, out string, stdout io.Writer) error {
 		return err
 	}
 	for _, f := range p.Figures {
-		if f.SVG == "" {
+		path := filepath.Join(out, f.Name+".svg")
+		if f.SVG == "" { // and none of other results stays
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(out, f.Name+".svg"), []byte(f.file), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(f.file), 0o644); err != nil {
 			return err
 		}
 	}

@@ -56,6 +56,25 @@ func TestResultsOfSeveralFilesMeet(t *testing.T) {
 	}
 }
 
+func TestNoPictureOfOtherResultsStays(t *testing.T) {
+	dir := t.TempDir()
+	few := filepath.Join(dir, "few.txt")
+	if err := os.WriteFile(few, []byte("pkg: iomux/bench\nBenchmarkEchoRoundTrip/spin=0s/backend=epoll 1 9000 ns/event\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]int{"testdata/results.txt": len(pictures), few: 1} {
+		var stderr bytes.Buffer
+		for _, file := range []string{"testdata/results.txt", file} {
+			if code := execute([]string{"--out", dir, "--from", file}, &bytes.Buffer{}, &stderr); code != 0 {
+				t.Fatalf("exit code %d, %s", code, &stderr)
+			}
+		}
+		if got, err := filepath.Glob(filepath.Join(dir, "*.svg")); err != nil || len(got) != want {
+			t.Errorf("%s: pictures %q; want %d", file, got, want)
+		}
+	}
+}
+
 func TestWrongUseIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	empty, bad := filepath.Join(dir, "empty.txt"), filepath.Join(dir, "bad.txt")
