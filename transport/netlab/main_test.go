@@ -24,7 +24,24 @@ func TestMain(m *testing.M) {
 	if program := programs[os.Getenv("NETLAB_TEST_PROGRAM")]; program != nil {
 		os.Exit(program())
 	}
+	if err := onlyInherited(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(netlab.Main(m))
+}
+
+// inherited is the one descriptor beside the standard streams that programs have of
+// the tests.
+const inherited = 99
+
+// onlyInherited keeps those to itself that the tests were started with: os/exec does not
+// know of them, and overwrites one if it needs its number for a while.
+func onlyInherited() error {
+	for fd := 3; fd < inherited; fd++ {
+		unix.CloseOnExec(fd) // if there is such a one
+	}
+	return os.NewSyscallError("dup3", unix.Dup3(0, inherited, 0))
 }
 
 // where tells where it is.
@@ -255,7 +272,7 @@ func netns() string {
 // inheritable returns the descriptors, beside the standard streams, that a
 // program started from here would have.
 func inheritable() (fds []int) {
-	for fd := 3; fd < 100; fd++ {
+	for fd := 3; fd <= inherited; fd++ {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
 			fds = append(fds, fd)
 		}

@@ -35,7 +35,7 @@ func TestReexecRunsTheProgramInAnotherNamespace(t *testing.T) {
 	if in != "inside=true variable=false" || private == out || private == netns() {
 		t.Errorf("in the private namespace: %q; outside it was %q", lines[1], lines[0])
 	}
-	if lines[2] != fmt.Sprint(0, " [some arguments] ", inheritable()) {
+	if lines[2] != fmt.Sprint(0, " [some arguments] ", []int{inherited}) {
 		t.Errorf("user, arguments and inheritable descriptors in the private namespace: %q", lines[2])
 	}
 	if lines[3] != lines[1] {
@@ -88,7 +88,7 @@ func TestReexecWorksForEveryUser(t *testing.T) {
 			if code := cmd.ProcessState.ExitCode(); code != 42 || len(lines) != 7 {
 				t.Fatalf("exit code %d, want 42; output %q", code, lines)
 			}
-			if !strings.HasSuffix(lines[1], "inside=true variable=false") || lines[2] != fmt.Sprint(0, " [] ", inheritable()) {
+			if !strings.HasSuffix(lines[1], "inside=true variable=false") || lines[2] != fmt.Sprint(0, " [] ", []int{inherited}) {
 				t.Errorf("in the private namespace: %q, want to be there as user 0", lines[1:3])
 			}
 		})
