@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,14 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,7 +76,7 @@ func TestCosts(t *testing.T) {
 					t.Error(complaint)
 				}
 				if c.syscalls == uncounted {
-					t.Skip(errNoStrace)
+					t.Skip(uncountable())
 				}
 			})
 		}
@@ -165,7 +165,7 @@ func writeCosts(file string, costs map[string]cost) error {
 		lines = append(lines, fmt.Sprintf("%-48s %5d events %5d syscalls %5d allocs\n", name, c.events, c.syscalls, c.allocs))
 		switch uncounted {
 		case c.syscalls:
-			return errNoStrace
+			return errors.Join(errors.New(name+": system calls were not counted"), uncountable())
 		case c.allocs:
 			return errors.New("allocations were not counted: the race detector is on")
 		}
@@ -194,8 +194,6 @@ func readCosts(file string) (map[string]cost, error) {
 	return costs, nil
 }
 
-var errNoStrace = errors.New("system calls were not counted: strace is not installed (Debian package strace)")
-
 var (
 	sayOnce    sync.Once
 	knownCosts = map[string]cost{} // by benchmarks, which go one after the other and run several times
@@ -203,6 +201,29 @@ var (
 
 // reportCost adds to a benchmark what an event costs, counted in another process.
 func reportCost(b *testing.B, scenario, backend string) {
+	b.Helper()
+	reportCostWith(b, 0, scenario, backend)
+}
+
+// reportCostWith adds it for loops that may spin. If they do, the system calls are left
+// out: how often a loop looks before the other side is through is a matter of time, and
+// in lock-step there is something each time.
+func reportCostWith(b *testing.B, spin time.Duration, scenario, backend string) {
+	b.Helper()
+	c := costOf(b, scenario, backend)
+	if c.allocs != uncounted {
+		b.ReportMetric(float64(c.allocs)/float64(c.events), "allocs/event")
+	}
+	switch {
+	case spin > 0:
+	case c.syscalls == uncounted:
+		sayOnce.Do(func() { fmt.Println(uncountable()) })
+	default:
+		b.ReportMetric(float64(c.syscalls)/float64(c.events), "syscalls/event")
+	}
+}
+
+func costOf(b *testing.B, scenario, backend string) cost {
 	b.Helper()
 	key := scenario + "/backend=" + backend
 	c, known := knownCosts[key]
@@ -213,14 +234,7 @@ func reportCost(b *testing.B, scenario, backend string) {
 		}
 		knownCosts[key] = c
 	}
-	if c.allocs != uncounted {
-		b.ReportMetric(float64(c.allocs)/float64(c.events), "allocs/event")
-	}
-	if c.syscalls == uncounted {
-		sayOnce.Do(func() { fmt.Println(errNoStrace) })
-		return
-	}
-	b.ReportMetric(float64(c.syscalls)/float64(c.events), "syscalls/event")
+	return c
 }
 
 // countedVariable names what a process is to play, and to count for its parent.
@@ -231,28 +245,25 @@ const (
 	marked   = 3
 )
 
-// A round is between these marks in the trace.
-const begin, end = "<", ">"
-
 // count plays a scenario in a process of its own, under strace(1) if there is one.
 func count(key string) (cost, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return cost{}, err
 	}
-	args := append([]string{self}, os.Args[1:]...)
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return cost{}, err
 	}
 	defer os.RemoveAll(dir)
 	log := filepath.Join(dir, "strace")
-	strace, err := exec.LookPath("strace")
-	if err == nil {
-		args = append([]string{strace, "-f", "-qq", "-o", log, "--"}, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), straceLimit)
+	defer cancel()
+	cmd := bounded(exec.CommandContext(ctx, self, os.Args[1:]...))
+	traced := uncountable() == nil
+	if traced {
+		cmd = straced(ctx, log, append([]string{self}, os.Args[1:]...)...)
 	}
-	traced := err == nil
-	cmd := exec.Command(args[0], args[1:]...)
 	// With the race detector the process would sleep for a second at its end.
 	cmd.Env = append(os.Environ(), countedVariable+"="+key, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	var stderr bytes.Buffer
@@ -280,68 +291,6 @@ func count(key string) (cost, error) {
 		}
 	}
 	return c, nil
-}
-
-// ofRuntime are system calls that Go's runtime makes for itself, when and as often
-// as it pleases, and looks at clocks, which are none on most machines.
-var ofRuntime = []string{
-	"futex", "nanosleep", "clock_nanosleep", "sched_yield", "sched_getaffinity", "madvise", "mmap", "mmap2", "munmap", "mprotect", "prctl",
-	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigreturn", "sigaltstack", "tgkill", "getpid", "gettid", "clone", "clone3",
-	"timer_create", "timer_settime", "timer_delete", "clock_gettime", "gettimeofday", "restart_syscall",
-}
-
-// begun matches a call where it begins; one that another thread interrupts has a
-// second line, "123 <... read resumed>".
-var begun = regexp.MustCompile(`(?m)^(\d+) +(\w+)\((1, "[<>]")?`)
-
-// callsOf counts the system calls of a thread in each round of a trace, and returns
-// the median: a packet that the kernel delivers late costs a round another wait.
-func callsOf(trace string, thread int) (int, error) {
-	var counts []int
-	inside, calls := false, 0
-	for _, f := range begun.FindAllStringSubmatch(trace, -1) {
-		call := strings.TrimSuffix(strings.TrimSuffix(f[2], "_time64"), "64")
-		mark := ""
-		if call == "write" && f[3] != "" {
-			mark = f[3][len(`1, "`) : len(f[3])-1]
-		}
-		switch {
-		case f[1] != strconv.Itoa(thread):
-		case mark == begin && !inside:
-			inside, calls = true, 0
-		case mark == end && inside:
-			inside, counts = false, append(counts, calls)
-		case mark != "":
-			return 0, fmt.Errorf("the mark %q is out of place", mark)
-		case inside && !slices.Contains(ofRuntime, call):
-			calls++
-		}
-	}
-	if len(counts) != marked {
-		return 0, fmt.Errorf("the trace has %d rounds, want %d", len(counts), marked)
-	}
-	slices.Sort(counts)
-	return counts[marked/2], nil
-}
-
-// Counted are the calls of the thread between the marks, each once, without those of
-// Go's runtime.
-func TestCallsOf(t *testing.T) {
-	round := func(calls string) string { return "7 write(1, \"<\", 1) = 1\n" + calls + "7 write(1, \">\", 1) = 1\n" }
-	one := round("7 read(3, \"x\", 1) = 1\n")
-	trace := "7 read(3, \"x\", 1) = 1\n" + one +
-		round("7 epoll_pwait(4, [], 128, -1, NULL, 0 <unfinished ...>\n9 write(5, \"x\", 1) = 1\n7 <... epoll_pwait resumed>) = 1\n"+
-			"7 futex(0x1, FUTEX_WAKE_PRIVATE, 1) = 1\n7 futex_time64(0x1, FUTEX_WAKE_PRIVATE, 1) = 1\n7 write(1, \"x\", 1) = 1\n"+
-			"7 --- SIGURG {si_signo=SIGURG} ---\n7 ppoll_time64([], 1, NULL, NULL, 0) = 0\n") +
-		"7 read(3, \"x\", 1) = 1\n" + round("7 read(3, \"x\", 1) = 1\n7 read(3, \"x\", 1) = 1\n7 read(3, \"x\", 1) = 1\n7 read(3, \"x\", 1) = 1\n")
-	if n, err := callsOf(trace, 7); n != 3 || err != nil {
-		t.Errorf("callsOf = %d, %v; want 3, the median of 1, 3, 4", n, err)
-	}
-	for _, bad := range []string{one, trace + one, one + "7 write(1, \">\", 1) = 1\n"} {
-		if n, err := callsOf(bad, 7); err == nil {
-			t.Errorf("callsOf(%q) = %d, want an error", bad, n)
-		}
-	}
 }
 
 // counted plays a scenario for the parent process, which watches the marks.
@@ -393,6 +342,11 @@ func playCounted(key string) error {
 
 // playOnce plays a round and returns the number of its allocations.
 func playOnce(s *stage, marks bool) (uint64, error) {
+	if s.prepare != nil {
+		if err := s.prepare(); err != nil {
+			return 0, err
+		}
+	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	if marks {

@@ -2,11 +2,8 @@ package bench
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,9 +27,10 @@ func (s scenario) name() string { return s.group + "/" + s.params }
 
 // stage is where a scenario is played.
 type stage struct {
-	events int          // in a round
-	play   func() error // a round
-	close  func()
+	events  int          // in a round
+	prepare func() error // if not nil, before a round; it is not a part of it
+	play    func() error // a round
+	close   func()
 }
 
 // once is how often a round of what happens event by event does it, so that a look
@@ -57,7 +55,10 @@ func recorded() []scenario {
 		basic(),
 		[]scenario{chain(2, 1), chain(100, 100), chain(1000, 1)},
 		[]scenario{cascade(100, 1), cascade(100, 100)},
+		waits(),
+		[]scenario{pingPong()},
 		[]scenario{echo(1), echo(32), echo(256)},
+		[]scenario{sweep(), steady(4096)},
 	)
 }
 
@@ -71,41 +72,13 @@ func scenarios() []scenario {
 			}
 		}
 	}
-	for _, window := range append(list{1}, *windowSizes...) {
+	for _, window := range append([]int{1}, *windowSizes...) {
 		echoes = append(echoes, echo(window))
 	}
 	for _, n := range []int{100, 1000} {
 		cascades = append(cascades, cascade(n, 1), cascade(n, 100))
 	}
-	return slices.Concat(basic(), chains, cascades, echoes)
-}
-
-// list is a flag of numbers from 1 on, "1,100".
-type list []int
-
-func listFlag(name, numbers, usage string) *list {
-	l := new(list)
-	if err := l.Set(numbers); err != nil {
-		panic(err)
-	}
-	flag.Var(l, name, usage)
-	return l
-}
-
-func (l *list) String() string {
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(*l), " ", ","), "[]")
-}
-
-func (l *list) Set(text string) error {
-	*l = nil
-	for number := range strings.SplitSeq(text, ",") {
-		n, err := strconv.Atoi(number)
-		if err != nil || n < 1 {
-			return fmt.Errorf("%q is not a number from 1 on", number)
-		}
-		*l = append(*l, n)
-	}
-	return nil
+	return slices.Concat(basic(), chains, cascades, echoes, []scenario{steady(*steadyHosts)})
 }
 
 // basic are a multiplexer's methods.
@@ -300,15 +273,15 @@ func echo(window int) scenario {
 		}
 		l := loop.New(m)
 		packets := 8 * max(window, 32)
-		err := serve(l)
-		var play func() error
+		err := serve(l, window)
+		var e *exchange
 		if err == nil {
-			play, err = exchange(l, window, packets)
+			e, err = newExchange(l, window, packets)
 		}
 		if err != nil {
 			l.Close()
 			return nil, err
 		}
-		return &stage{events: packets, play: play, close: func() { l.Close() }}, nil
+		return &stage{events: packets, play: e.round, close: func() { l.Close() }}, nil
 	}}
 }

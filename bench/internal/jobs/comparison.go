@@ -68,16 +68,19 @@ func (c *Comparison) Pair(contestant, reference Round) error {
 	return nil
 }
 
-// Report hands out medians, and of the ratios the 10th and 90th percentile too. It
-// is given a benchmark's ReportMetric, and the names of the event and of the
+// Report hands out medians, each with the 10th and the 90th percentile of the rounds.
+// It is given a benchmark's ReportMetric, and the names of the event and of the
 // reference for the units.
 func (c *Comparison) Report(metric func(value float64, unit string), event, reference string) {
-	metric(quantile(c.wall, 0.5), "ns/"+event)
-	metric(quantile(c.cpu, 0.5), "cpu-ns/"+event)
+	spread := func(values []float64, unit string) {
+		metric(quantile(values, 0.5), unit)
+		metric(quantile(values, 0.1), unit+"-p10")
+		metric(quantile(values, 0.9), unit+"-p90")
+	}
+	spread(c.wall, "ns/"+event)
+	spread(c.cpu, "cpu-ns/"+event)
 	if len(c.ratios) > 0 {
-		metric(quantile(c.ratios, 0.5), "x-"+reference)
-		metric(quantile(c.ratios, 0.1), "x-"+reference+"-p10")
-		metric(quantile(c.ratios, 0.9), "x-"+reference+"-p90")
+		spread(c.ratios, "x-"+reference)
 		metric(quantile(c.cpuRatios, 0.5), "x-"+reference+"-cpu")
 	}
 }
@@ -101,6 +104,7 @@ func Median(values []float64) float64 { return quantile(values, 0.5) }
 
 // quantile is the nearest rank.
 func quantile(values []float64, q float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[int(q*float64(len(sorted)-1)+0.5)]
+	return nearest(slices.Sorted(slices.Values(values)), q)
 }
+
+func nearest[T any](sorted []T, q float64) T { return sorted[int(q*float64(len(sorted)-1)+0.5)] }

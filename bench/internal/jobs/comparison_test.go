@@ -57,20 +57,24 @@ func TestRatioIsOfPairs(t *testing.T) {
 		takes(&log, "ours", 3000, 6000, 30000, 15000, 9000),
 		takes(&log, "theirs", 2000, 4000, 20000, 10000, 6000))
 	expectMetrics(t, got, map[string]float64{
-		"ns/event": 9, "cpu-ns/event": 18, "x-libev": 1.5, "x-libev-p10": 1.5, "x-libev-p90": 1.5, "x-libev-cpu": 1.5,
+		"ns/event": 9, "ns/event-p10": 3, "ns/event-p90": 30,
+		"cpu-ns/event": 18, "cpu-ns/event-p10": 6, "cpu-ns/event-p90": 60,
+		"x-libev": 1.5, "x-libev-p10": 1.5, "x-libev-p90": 1.5, "x-libev-cpu": 1.5,
 	})
 	if got, want := strings.Join(log, " "), "ours theirs theirs ours ours theirs theirs ours ours theirs"; got != want {
 		t.Errorf("order: %s\nwant:  %s", got, want)
 	}
 }
 
-func TestSpreadOfTheRatio(t *testing.T) {
+func TestSpread(t *testing.T) {
 	var log []string
 	got := reported(t, 10,
 		takes(&log, "ours", 5000, 1000, 9000, 2000, 4000, 7000, 3000, 10000, 6000, 8000),
 		takes(&log, "theirs", 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000))
 	expectMetrics(t, got, map[string]float64{
-		"ns/event": 6, "cpu-ns/event": 12, "x-libev": 6, "x-libev-p10": 2, "x-libev-p90": 9, "x-libev-cpu": 6,
+		"ns/event": 6, "ns/event-p10": 2, "ns/event-p90": 9,
+		"cpu-ns/event": 12, "cpu-ns/event-p10": 4, "cpu-ns/event-p90": 18,
+		"x-libev": 6, "x-libev-p10": 2, "x-libev-p90": 9, "x-libev-cpu": 6,
 	})
 }
 
@@ -87,20 +91,24 @@ func TestSpreadOfProcessorTime(t *testing.T) {
 	expectMetrics(t, got, map[string]float64{"median": 6, "wall": 5, "x-libev-cpu-p10": 1, "x-libev-cpu-p90": 5})
 }
 
-// Rounds of different lengths are compared event by event.
+// Rounds of different lengths are compared event by event. One round has no spread.
 func TestRatioIsPerEvent(t *testing.T) {
 	got := reported(t, 1,
 		func() (Sample, error) { return Sample{100, 800, 900}, nil },
 		func() (Sample, error) { return Sample{50, 200, 200}, nil })
 	expectMetrics(t, got, map[string]float64{
-		"ns/event": 8, "cpu-ns/event": 9, "x-libev": 2, "x-libev-p10": 2, "x-libev-p90": 2, "x-libev-cpu": 2.25,
+		"ns/event": 8, "ns/event-p10": 8, "ns/event-p90": 8,
+		"cpu-ns/event": 9, "cpu-ns/event-p10": 9, "cpu-ns/event-p90": 9,
+		"x-libev": 2, "x-libev-p10": 2, "x-libev-p90": 2, "x-libev-cpu": 2.25,
 	})
 }
 
 func TestWithoutReference(t *testing.T) {
 	var log []string
 	got := reported(t, 3, takes(&log, "ours", 1000, 3000, 2000), nil)
-	expectMetrics(t, got, map[string]float64{"ns/event": 2, "cpu-ns/event": 4})
+	expectMetrics(t, got, map[string]float64{
+		"ns/event": 2, "ns/event-p10": 1, "ns/event-p90": 3, "cpu-ns/event": 4, "cpu-ns/event-p10": 2, "cpu-ns/event-p90": 6,
+	})
 }
 
 // A pair of which one fails does not count, and the one that follows is not
