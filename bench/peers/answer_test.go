@@ -63,7 +63,7 @@ func trip(spin time.Duration) requests {
 // against makes a benchmark of pairs of rounds, after a first one that does not count.
 // Both servers run all the time; the one whose round it is not sleeps.
 func (a *arena) against(b *testing.B, contestant, reference *server, ours, theirs requests) {
-	play := func(s *server, r requests) jobs.Round {
+	play := func(s *server, r requests) *session {
 		running, err := s.start(a.load, r)
 		check(b, err)
 		b.Cleanup(func() {
@@ -71,18 +71,21 @@ func (a *arena) against(b *testing.B, contestant, reference *server, ours, their
 				b.Error(err)
 			}
 		})
-		return running.round
+		return running
 	}
 	c, ref := play(contestant, ours), play(reference, theirs)
-	check(b, new(jobs.Comparison).Pair(c, ref))
+	check(b, new(jobs.Comparison).Pair(c.round, ref.round))
 	var pairs jobs.Comparison
+	var trips jobs.Latencies
 	for b.Loop() {
-		check(b, pairs.Pair(c, ref))
+		check(b, pairs.Pair(c.round, ref.round))
+		trips.Add(c.trips)
 	}
 	b.ReportMetric(0, "ns/op")
 	pairs.Report(b.ReportMetric, "reply", reference.name)
 	pairs.ReportCPU(b.ReportMetric, reference.name)
 	b.ReportMetric(1e9/pairs.CPU(), "replies/cpu-s")
+	trips.Report(b.ReportMetric)
 }
 
 // BenchmarkServer compares what a reply costs a server.
@@ -140,7 +143,8 @@ func BenchmarkLoops(b *testing.B) {
 }
 
 // BenchmarkRoundTrip has one request outstanding. With spin=50us neither client nor
-// server sleeps until nothing has happened for that time; the lesson always does.
+// server sleeps until nothing has happened for that time; the lesson always does. The
+// percentiles are of single round trips of the contestant.
 func BenchmarkRoundTrip(b *testing.B) {
 	a := newArena(b)
 	if a == nil {

@@ -2,7 +2,9 @@ package peers
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -12,6 +14,8 @@ import (
 	"iomux/bench/internal/jobs"
 	"iomux/mux"
 )
+
+var timerCount = flag.Int("timers.n", 100_000, "timers in BenchmarkTimers")
 
 // compare makes a benchmark of pairs of rounds, after a first one that does not
 // count.
@@ -75,7 +79,9 @@ type dispatcher interface {
 
 func BenchmarkChain(b *testing.B) {
 	const writes = 50000
-	libevChain, bareChain := installed(b, libev, "chain"), installed(b, bareC, "chain")
+	libevChain, libeventChain, bareChain := installed(b, libev, "chain"), installed(b, libevent, "chain"), installed(b, bareC, "chain")
+	fmt.Printf("bare-go: epoll, %s\n", runtime.Version())
+	fmt.Printf("goroutines: %s\n", runtime.Version())
 	for _, size := range []struct{ n, active int }{{100, 1}, {100, 100}, {1000, 100}, {9900, 100}} {
 		against := func(b *testing.B, contestant jobs.Round) {
 			compare(b, contestant, playing(b, libevChain, "round", size.n, size.active, writes), "event")
@@ -118,7 +124,17 @@ func BenchmarkChain(b *testing.B) {
 			return c.OnLoop(m)
 		})
 		inGo("bare-go", func(c *jobs.Chain) (dispatcher, error) { return c.OnBare() })
+		b.Run(fmt.Sprintf("n=%d/active=%d/loop=goroutines", size.n, size.active), func(b *testing.B) {
+			needFiles(b, 2*size.n+100)
+			g, err := newGoroutines(size.n, size.active, writes)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer g.close()
+			against(b, g.round)
+		})
 		inC(bareC, bareChain)
+		inC(libevent, libeventChain)
 		inC(libev, libevChain)
 	}
 }
@@ -136,31 +152,37 @@ func needFiles(b *testing.B, n int) {
 }
 
 func BenchmarkTimers(b *testing.B) {
-	const n, within = 1_000_000, time.Second
-	libevTimers := installed(b, libev, "timers")
+	const within = time.Second
+	n := *timerCount
+	if n < 1 {
+		b.Fatalf("-timers.n: %d, want 1 or more", n)
+	}
+	libevTimers, libeventTimers := installed(b, libev, "timers"), installed(b, libevent, "timers")
 	for _, job := range timerJobs {
-		reference := func(b *testing.B) jobs.Round { return playing(b, libevTimers, job, n, int(within)) }
+		against := func(b *testing.B, contestant jobs.Round) {
+			compare(b, contestant, playing(b, libevTimers, job, n, int(within)), "timer")
+		}
+		inC := func(p peer, prog *program, variant, command string) {
+			b.Run("job="+job+"/loop="+p.name+variant, func(b *testing.B) {
+				if prog == nil {
+					b.Skip(notInstalled{p})
+				}
+				against(b, playing(b, prog, command, n, int(within)))
+			})
+		}
 		b.Run("job="+job+"/loop=iomux", func(b *testing.B) {
 			t, err := newTimers(n, within)
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer t.close()
-			compare(b, func() (jobs.Sample, error) { return t.play(job) }, reference(b), "timer")
+			against(b, func() (jobs.Sample, error) { return t.play(job) })
 		})
-		b.Run("job="+job+"/loop=libev", func(b *testing.B) {
-			if libevTimers == nil {
-				b.Skip(notInstalled{libev})
-			}
-			compare(b, reference(b), reference(b), "timer")
-		})
+		inC(libevent, libeventTimers, "", job)
+		inC(libev, libevTimers, "", job)
 		if job == "arm" {
-			b.Run("job="+job+"/loop=libev-now", func(b *testing.B) {
-				if libevTimers == nil {
-					b.Skip(notInstalled{libev})
-				}
-				compare(b, playing(b, libevTimers, "arm-now", n, int(within)), reference(b), "timer")
-			})
+			inC(libevent, libeventTimers, "-now", "arm-now")
+			inC(libev, libevTimers, "-now", "arm-now")
 		}
 	}
 }

@@ -1,12 +1,16 @@
 // Package peers compares iomux with what one would take instead: its loop with
-// libev, and with a loop over epoll(7) written by hand, in Go (bare-go) and in C
-// (bare-c); its echo client with fping(8), ping(8), and sendmmsg(2) and recvmmsg(2)
-// called by hand in C (bare-c); its echo server with the server of a lesson about
+// libev, libevent, a goroutine for each descriptor, and with a loop over epoll(7)
+// written by hand, in Go (bare-go) and in C (bare-c); its loop and transport for UDP
+// with gnet; its echo client with fping(8), ping(8), nping(1), masscan(8), zmap(1),
+// pro-bing, golang.org/x/net/icmp (x-net), and sendmmsg(2) and recvmmsg(2) called by hand
+// in C (bare-c); its echo server with the server of a lesson about
 // epoll in C (lesson), and with loops in C that do nothing else.
 //
-//	go test -C bench/peers -bench Chain -benchtime 25x     # three minutes
-//	go test -C bench/peers -bench Timers -benchtime 9x     # two minutes
-//	go test -C bench/peers -bench 'Sweep|Flood' -benchtime 9x            # three minutes
+//	go test -C bench/peers -bench Chain -benchtime 25x     # four minutes
+//	go test -C bench/peers -bench Timers -benchtime 9x -timers.n 1000000     # three minutes
+//	go test -C bench/peers -bench Datagrams -benchtime 25x -answer.n 100000   # five minutes
+//	go test -C bench/peers -bench 'Sweep|Flood' -benchtime 9x -flood.n 300000   # three minutes
+//	go test -C bench/peers -bench Scan -benchtime 5x -scan.n 65536       # three minutes
 //	go test -C bench/peers -bench InFlight -benchtime 3x                 # a minute
 //	go test -C bench/peers -bench Steady -benchtime 5x -steady.time 10s  # six minutes
 //	go test -C bench/peers -bench 'Server|Loops|Trip|Rules' -benchtime 25x -answer.n 100000   # six minutes
@@ -17,7 +21,7 @@
 // What is not installed is left out and named with its Debian packages; all
 // comes with
 //
-//	apt-get install gcc libc6-dev libev-dev fping iputils-ping
+//	apt-get install gcc libc6-dev libev-dev libevent-dev fping iputils-ping nmap masscan zmap
 //
 // A line is a contestant, and the number behind its name is of pairs of rounds,
 // one of the contestant beside one of libev, so that what slows the machine
@@ -48,6 +52,14 @@
 // either raw (right for descriptors that do not block) or plain (unix.Read,
 // unix.Write). What is set up, and the first bytes, are outside the clock.
 //
+//   - libev, libevent: a watcher of each pipe that stays, on epoll(7); libevent with
+//     its defaults and without locks.
+//   - bare-c, bare-go: epoll_wait with room for 128 events, a table of callbacks, and
+//     nothing else.
+//   - goroutines: no loop of one's own. The pipes are those of os.Pipe, and a goroutine
+//     for each waits in Read for the runtime's poller, on all processors. There the
+//     first bytes are inside the clock.
+//
 // The goroutines are not locked to threads, as they would not be in use. The
 // programs in C have a second, idle thread, because in a process with one thread
 // the kernel looks descriptors up faster, and libc's read and write skip their
@@ -56,32 +68,37 @@
 //
 // # Timers
 //
-// A million timers, due at random within a second, the same for both loops.
+// -timers.n timers, due at random within a second, the same for all loops. libevent
+// has its precise clock (EVENT_BASE_FLAG_PRECISE_TIMER), as its own stands still for
+// milliseconds.
 //
 //   - new: they are allocated and armed: AfterFunc, and malloc with
-//     ev_timer_start.
-//   - arm: those that exist are armed: Reset, and ev_timer_start.
+//     ev_timer_start or evtimer_add.
+//   - arm: those that exist are armed: Reset, ev_timer_start, evtimer_add.
 //   - fire: the loop runs when all are due.
-//   - reset: all that are armed are moved to other times: Reset, and
-//     ev_timer_again.
+//   - reset: all that are armed are moved to other times: Reset,
+//     ev_timer_again, evtimer_add.
 //   - stop: all are stopped, in the order in which they were armed.
 //
 // All but fire is done in a callback of iomux's loop, and the time goes on until
 // the loop is ready to wait, as it puts off some of the work until then. It looks
-// at the clock once at the end of the turn and is never early. libev counts from
-// the time at which its turn began and is early by what the turn has taken since;
-// the line of loop=libev-now asks it to look at the clock before each timer
-// (ev_now_update), which is what never being early costs there.
+// at the clock once at the end of the turn and is never early. libev and libevent count
+// from the time at which their turn began and are early by what the turn has taken since;
+// the lines of loop=libev-now and loop=libevent-now ask them to look at the clock before
+// each timer (ev_now_update, event_base_update_cache_time), which is what never being
+// early costs there.
 //
 // # Probers
 //
 // Each round is a process, from its start to its end, in a network namespace made for
-// the benchmark; every request has to be answered, or the benchmark fails. Beside
-// what is told above there are
+// the benchmark; every request has to be answered, or the benchmark fails. Only of the
+// lines with %lost some may be lost. Beside what is told above there are
 //
 //   - MB: the resident size at its peak (10^6 bytes), the median of the rounds.
 //   - ns-rtt: the average round-trip time, where the prober says one.
-//   - %core: the processor time of a probe at the rate of the benchmark.
+//   - %core: the processor time of a probe at the rate of the benchmark, also where a
+//     prober does not keep that rate.
+//   - %lost: what was not answered of what was sent.
 //   - x-fping-cpu-p10 and so on: the spread of the ratios of processor time. On a
 //     machine with other work it is narrower than that of the others.
 //
@@ -94,6 +111,22 @@
 //	BenchmarkSteady/n=4096/prober=echo-2      2  21.45 MB  22946 cpu-ns/probe  3951 ns-rtt  9.399 %core     0.4590 x-fping-cpu  0.3568 x-fping-cpu-p10  0.4590 x-fping-cpu-p90
 //	BenchmarkInFlight-2                       7  32.32 MB  61.91 B/probe
 //
+// and on one that was overloaded, where the processor time beside the reference still
+// tells something:
+//
+//	BenchmarkSweep/n=65534/prober=x-net-2           2  11.87 MB  11985 cpu-ns/probe      581542 ns-rtt  1.024 x-fping-cpu
+//	BenchmarkSteady/n=4096/prober=x-net-2           1  11.20 MB  35962 cpu-ns/probe       44483 ns-rtt  0.7016 x-fping-cpu  14.73 %core
+//	BenchmarkSteady/n=4096/prober=pro-bing-2        1  70.33 MB  692675 cpu-ns/probe 1420266966 ns-rtt  14.42 x-fping-cpu   283.7 %core  21.85 %lost
+//	BenchmarkSteady/n=4096/prober=pro-bing-udp-2    1  131.2 MB  188078 cpu-ns/probe   23399054 ns-rtt  3.788 x-fping-cpu   77.04 %core      0 %lost
+//	BenchmarkSteady/n=256/prober=echo-2             2  19.56 MB  108878 cpu-ns/probe       7678 ns-rtt  1.354 x-fping-cpu   2.787 %core
+//	BenchmarkSteady/n=256/prober=pro-bing-2         2  15.80 MB  736699 cpu-ns/probe     489800 ns-rtt  7.513 x-fping-cpu   18.86 %core      0 %lost
+//	BenchmarkFlood/prober=pro-bing-2                2  12.40 MB  20891 cpu-ns/probe    15045633 ns-rtt  2.373 x-ping-cpu   70.56 %lost
+//	BenchmarkFlood/prober=nping-2                   2  11.07 MB  19632 cpu-ns/probe        4000 ns-rtt  2.302 x-ping-cpu       0 %lost
+//	BenchmarkScan/n=32768/prober=echo-2             3  21.31 MB  13530 cpu-ns/probe        3574 ns-rtt  1.293 x-bare-c-cpu
+//	BenchmarkScan/n=32768/prober=fping-2            3  18.32 MB  36266 cpu-ns/probe                     3.451 x-bare-c-cpu
+//	BenchmarkScan/n=32768/prober=masscan-2          3  44.49 MB  19513 cpu-ns/probe                     1.585 x-bare-c-cpu  28.32 %lost
+//	BenchmarkScan/n=32768/prober=zmap-2             3  6.234 MB  23077 cpu-ns/probe                     1.993 x-bare-c-cpu  0.0061 %lost
+//
 // Sweep sends a request to each of n addresses of 127.0.0.0/8 and waits for all the
 // replies, as fast as that goes: fping -q -r0 -i0, and echo client --flood. fping cannot
 // tell more than 65,535 requests apart, so that from there on the reference is bare-c,
@@ -101,15 +134,37 @@
 // echo client's. -sweep.n says which n; 1048576 and 16777215, which is 127.0.0.0/8 but for
 // its broadcast address, take long.
 //
-// Flood sends 300,000 requests to one address: ping -f waits for a reply before it sends
+// Flood sends -flood.n requests to one address: ping -f waits for a reply before it sends
 // the next one, or for 10 ms, and the others do not. ping takes the time of sending
 // from its own clock. The kernel's time stamps of sending, which the others use, are
 // a seventh of what bare-c takes.
 //
 // Steady sends a request a second to each of 4,096 addresses, evenly, over a veth(4) to
 // a kernel that answers, for -steady.time. fping-burst is fping without an interval
-// between targets (-i0), which sends the 4,096 at once and then sleeps. The lines
-// of n=1 send as many requests to a single address, one at a time.
+// between targets (-i0), which sends the 4,096 at once and then sleeps. The lines of
+// n=256 do the same with 256 addresses, and those of n=1 send as many requests as to the
+// 4,096 to a single one, one at a time.
+//
+// x-net is the prober that one writes by hand in Go: a PacketConn of
+// golang.org/x/net/icmp, a goroutine that sends, one that receives, and a map. It has
+// the kernel's filter for types, and at most 128 requests in flight, for which the
+// default receive buffer is enough. pro-bing has a Pinger for each target, as its users
+// have it, with a raw socket and a filter each, or with a ping socket each
+// (pro-bing-udp); they start evenly too. The kernel offers each reply to all the raw
+// sockets, and each Pinger wakes up ten times a second or more for nothing, so that 256
+// targets suit it better than 4,096, where it does not keep the rate. In Flood its
+// Interval is a nanosecond. There it sends a third of the requests, as does
+// nping, and neither waits for replies; the second that pro-bing then waits for those
+// that are lost is in its ns/probe.
+//
+// Scan sends a request to each of -scan.n addresses over a veth(4), all probers at
+// -scan.rate, for masscan and zmap build frames themselves and do not wait for replies.
+// These two start and end with waits that cannot be switched off (masscan --wait 0; zmap
+// -c 1, as with 0 replies are lost), so that only their processor time can be compared. Of
+// that their start is a part: more addresses tell more. They do less: they take no
+// round-trip times, and send 48 bytes of data (masscan) or 20 (zmap) where the others
+// send 56. masscan has room for some 200 packets, which is not enough where it does not
+// get a processor for 10 ms, and what is lost costs it nothing more.
 //
 // InFlight has 262,144 requests in flight, which nobody answers. B/probe is what
 // each takes of the resident size.
@@ -140,4 +195,22 @@
 // Rules answers on a TUN device by a file of 100,000 rules, one for each 128 addresses,
 // beside a file of one. All addresses are asked in turn, so that what a rule takes is
 // hardly ever in a cache.
+//
+// # Datagrams
+//
+// A UDP echo server (RFC 862) on the loopback interface, in place and measured as the
+// servers above; a datagram has 56 bytes. With outstanding=256 the client does not sleep,
+// and what counts is processor time; with outstanding=1 it sleeps, and what counts is the
+// round trip.
+//
+//   - gnet: one event loop, with an epoll_wait, a recvfrom, a getsockopt and a sendto for
+//     each datagram. It serves sockets of TCP, UDP and unix(7) that it has opened, neither
+//     pipes nor raw sockets, so that this is where it can be compared. It is the reference,
+//     as the framework that one would take instead.
+//   - iomux: transport/udp on mux/loop, a recvmmsg and a sendmmsg for up to 32 datagrams.
+//     Unlike the others it is told for each where it was sent to, when, and with which
+//     TTL and TOS, and answers from that address.
+//   - goroutine: net.UDPConn, ReadFromUDPAddrPort and WriteToUDPAddrPort.
+//   - bare-c: epoll_wait, a recvmmsg and a sendmmsg for up to 32 datagrams, in C.
+//   - bare-c-single: epoll_wait, a recvfrom and a sendto for each datagram, in C.
 package peers

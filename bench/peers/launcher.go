@@ -29,8 +29,8 @@ func newLauncher(dir string) (launcher, error) {
 // patience bounds every run.
 const patience = 10 * time.Minute
 
-// run runs a program in a network namespace and returns all that it says. The error
-// is an *exec.ExitError if it ends with another code than 0.
+// run runs a program in a network namespace and returns all that it says, errors
+// last. The error is an *exec.ExitError if it ends with another code than 0.
 func (l launcher) run(in *netlab.Namespace, args ...string) (said []byte, c costs, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -41,8 +41,8 @@ func (l launcher) run(in *netlab.Namespace, args ...string) (said []byte, c cost
 	defer r.Close()
 	cmd := exec.CommandContext(ctx, l.path, args...)
 	cmd.ExtraFiles = []*os.File{w} // 3
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = in.Do(cmd.Start)
 	w.Close()
 	if err != nil {
@@ -52,5 +52,5 @@ func (l launcher) run(in *netlab.Namespace, args ...string) (said []byte, c cost
 	if err = cmd.Wait(); err == nil && n != 3 {
 		err = scanErr
 	}
-	return out.Bytes(), c, err
+	return append(out.Bytes(), errs.Bytes()...), c, err
 }

@@ -44,15 +44,40 @@ type prober struct {
 	name  string
 	about string // what it is
 	args  func(load) []string
-	rtt   func(said []byte, l load) (time.Duration, error)
+	parse func(said []byte, l load) (tally, error)
+	loses bool // under these loads, of which the benchmark then tells
 }
 
-// The peers of echo client, and how they are called. rtt checks that every request
-// was answered; it returns the average round-trip time, or 0 where the program does
+// tally is what a prober says it did. rtt is the average round-trip time, 0 where it does
 // not say.
+type tally struct {
+	sent, answered int
+	rtt            time.Duration
+}
+
+// lost is a percentage.
+func (t tally) lost() float64 { return 100 * float64(t.sent-t.answered) / float64(t.sent) }
+
+// tally returns an error unless every request was sent and answered; those of a prober
+// that loses need not be, as long as some are.
+func (p *prober) tally(said []byte, l load) (tally, error) {
+	t, err := p.parse(said, l)
+	if err != nil {
+		return t, err
+	}
+	if t.sent != l.probes() || t.answered > t.sent || t.answered < t.sent && !p.loses || t.answered == 0 {
+		return t, fmt.Errorf("%d sent, %d answered; want %d", t.sent, t.answered, l.probes())
+	}
+	return t, nil
+}
+
+// The peers of echo client, and how they are called.
 var (
-	fping = peer{name: "fping", packages: "fping"}
-	ping  = peer{name: "ping", packages: "iputils-ping"}
+	fping   = peer{name: "fping", packages: "fping"}
+	ping    = peer{name: "ping", packages: "iputils-ping"}
+	nping   = peer{name: "nping", packages: "nmap"}
+	masscan = peer{name: "masscan", packages: "masscan"}
+	zmap    = peer{name: "zmap", packages: "zmap"}
 )
 
 func milliseconds(d time.Duration) string {
@@ -61,9 +86,14 @@ func milliseconds(d time.Duration) string {
 
 // buildEcho builds the echo command in dir.
 func buildEcho(dir string) (path string, err error) {
-	path = filepath.Join(dir, "echo")
-	build := exec.Command("go", "build", "-o", path, "./apps/echo")
-	build.Dir = filepath.Join("..", "..")
+	return buildGo(dir, filepath.Join("..", ".."), "./apps/echo")
+}
+
+// buildGo builds a command of a module in dir.
+func buildGo(dir, module, command string) (path string, err error) {
+	path = filepath.Join(dir, filepath.Base(command))
+	build := exec.Command("go", "build", "-o", path, command)
+	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", build, err, out)
 	}
@@ -91,12 +121,9 @@ func newEcho(dir string) (*prober, error) {
 			}
 			return append(args, l.first.String()+"-"+l.last().String())
 		},
-		rtt: func(said []byte, l load) (time.Duration, error) {
+		parse: func(said []byte, _ load) (tally, error) {
 			t, err := total(said)
-			if err == nil && (t.Sent != l.probes() || t.Replies != l.probes()) {
-				err = fmt.Errorf("%d sent, %d answered; want %d", t.Sent, t.Replies, l.probes())
-			}
-			return t.Average, err
+			return tally{t.Sent, t.Replies, t.Average}, err
 		},
 	}, nil
 }
@@ -124,18 +151,37 @@ func total(said []byte) (e event, err error) {
 	return e, nil
 }
 
-// version runs a tool for the first line of what it says of itself.
+// version runs a tool for the first line that it says of itself.
 func (p peer) version(arg string) (string, error) {
 	path, err := exec.LookPath(p.name)
 	if err != nil {
 		return "", notInstalled{p}
 	}
 	out, err := exec.Command(path, arg).Output()
-	if err != nil {
+	if err != nil && len(out) == 0 { // masscan's exit code is 1
 		return "", fmt.Errorf("%s %s: %w", path, arg, err)
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimPrefix(line, path+": "), nil
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	line, _, _ = strings.Cut(strings.TrimPrefix(line, path+": "), " (") // and where it comes from
+	return line, nil
+}
+
+// counts adds up what an expression matches: how many were sent, and answered.
+func counts(said []byte, expression *regexp.Regexp) (t tally, err error) {
+	all := expression.FindAllSubmatch(said, -1)
+	if all == nil {
+		return t, fmt.Errorf("it printed nothing like %s", expression)
+	}
+	for _, m := range all {
+		for i, sum := range []*int{&t.sent, &t.answered} {
+			n, err := strconv.Atoi(string(m[1+i]))
+			if err != nil {
+				return t, err
+			}
+			*sum += n
+		}
+	}
+	return t, nil
 }
 
 var statistics = regexp.MustCompile(`xmt/rcv/%loss = (\d+)/(\d+)/`)
@@ -151,33 +197,23 @@ func newFping(burst bool) (*prober, error) {
 	return &prober{
 		name: name, about: about,
 		args: func(l load) []string {
-			args := []string{"fping", "-q"}
-			switch {
-			case l.gap == 0:
-				args = append(args, "-r0", "-i0")
-			case burst:
-				args = append(args, "-c", strconv.Itoa(l.count), "-p", milliseconds(l.interval()), "-i0")
-			default:
-				args = append(args, "-c", strconv.Itoa(l.count), "-p", milliseconds(l.interval()), "-i", milliseconds(l.gap))
+			gap := milliseconds(l.gap)
+			if burst {
+				gap = "0"
+			}
+			args := []string{"fping", "-q", "-i", gap}
+			if l.count == 1 {
+				args = append(args, "-r0")
+			} else {
+				args = append(args, "-c", strconv.Itoa(l.count), "-p", milliseconds(l.interval()))
 			}
 			return append(args, "-g", l.first.String(), l.last().String())
 		},
-		rtt: func(said []byte, l load) (time.Duration, error) {
-			if l.gap == 0 {
-				return 0, nil // its exit code is 0 if all have answered
+		parse: func(said []byte, l load) (tally, error) {
+			if l.count == 1 {
+				return tally{l.probes(), l.probes(), 0}, nil // its exit code is 0 if all have answered
 			}
-			received := 0
-			for _, m := range statistics.FindAllSubmatch(said, -1) {
-				n, err := strconv.Atoi(string(m[2]))
-				if err != nil {
-					return 0, err
-				}
-				received += n
-			}
-			if received != l.probes() {
-				return 0, fmt.Errorf("%d answered, want %d", received, l.probes())
-			}
-			return 0, nil
+			return counts(said, statistics)
 		},
 	}, err
 }
@@ -192,13 +228,7 @@ func newPing() (*prober, error) {
 		args: func(l load) []string {
 			return []string{"ping", "-f", "-q", "-c", strconv.Itoa(l.count), l.first.String()}
 		},
-		rtt: func(said []byte, l load) (time.Duration, error) {
-			want := strconv.Itoa(l.count)
-			if m := summary.FindSubmatch(said); m == nil || string(m[1]) != want || string(m[2]) != want {
-				return 0, fmt.Errorf("want %s packets transmitted and received", want)
-			}
-			return 0, nil
-		},
+		parse: func(said []byte, _ load) (tally, error) { return counts(said, summary) },
 	}, err
 }
 
@@ -213,15 +243,10 @@ func newBare(dir string) (*prober, error) {
 		args: func(l load) []string {
 			return []string{prog.path, l.first.String(), strconv.Itoa(l.n), strconv.Itoa(l.count), strconv.FormatInt(l.gap.Nanoseconds(), 10)}
 		},
-		rtt: func(said []byte, l load) (rtt time.Duration, err error) {
-			var sent, answered, stamped int
-			if _, err := fmt.Sscan(string(said), &sent, &answered, &stamped, &rtt); err != nil {
-				return 0, err
-			}
-			if sent != l.probes() || answered != l.probes() {
-				return 0, fmt.Errorf("%d sent, %d answered; want %d", sent, answered, l.probes())
-			}
-			return rtt, nil
+		parse: func(said []byte, _ load) (t tally, err error) {
+			var stamped int
+			_, err = fmt.Sscan(string(said), &t.sent, &t.answered, &stamped, &t.rtt)
+			return t, err
 		},
 	}, nil
 }
@@ -233,20 +258,21 @@ type rounds struct {
 	in   *netlab.Namespace
 	load load
 
-	resident, rtts []float64 // of each: bytes, ns
+	resident, rtts, lost []float64 // of each: bytes, ns, percent
 }
 
 func (r *rounds) play() (jobs.Sample, error) {
 	args := r.p.args(r.load)
 	said, c, err := r.l.run(r.in, args...)
-	var rtt time.Duration
+	var t tally
 	if err == nil {
-		rtt, err = r.p.rtt(said, r.load)
+		t, err = r.p.tally(said, r.load)
 	}
 	if err != nil {
 		return jobs.Sample{}, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, tail(said))
 	}
-	r.resident, r.rtts = append(r.resident, float64(c.resident)), append(r.rtts, float64(rtt))
+	r.resident, r.rtts = append(r.resident, float64(c.resident)), append(r.rtts, float64(t.rtt))
+	r.lost = append(r.lost, t.lost())
 	return jobs.Sample{Events: r.load.probes(), Wall: c.wall, CPU: c.cpu}, nil
 }
 

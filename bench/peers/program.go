@@ -30,8 +30,9 @@ type peer struct {
 }
 
 var (
-	libev = peer{"libev", "ev.h", []string{"-DLIBEV", "-lev"}, "gcc libc6-dev libev-dev"}
-	bareC = peer{"bare-c", "sys/epoll.h", nil, "gcc libc6-dev"}
+	libev    = peer{"libev", "ev.h", []string{"-DLIBEV", "-lev"}, "gcc libc6-dev libev-dev"}
+	libevent = peer{"libevent", "event2/event.h", []string{"-DLIBEVENT", "-levent_core"}, "gcc libc6-dev libevent-dev"}
+	bareC    = peer{"bare-c", "sys/epoll.h", nil, "gcc libc6-dev"}
 )
 
 // notInstalled is the error of a peer that this machine lacks.
@@ -57,7 +58,7 @@ func (p peer) build(dir, name string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"session.h", "server.h"} {
+	for _, name := range []string{"session.h", "server.h", "load.h"} {
 		header, err := headers.ReadFile("c/" + name)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, name), header, 0o600)

@@ -52,7 +52,7 @@ func expect(t *testing.T, play jobs.Round, events int) {
 }
 
 func TestChainInC(t *testing.T) {
-	for _, peer := range []peer{libev, bareC} {
+	for _, peer := range []peer{libev, libevent, bareC} {
 		t.Run(peer.name, func(t *testing.T) {
 			prog := built(t, peer, "chain")
 			for _, flag := range peer.cflags() {
@@ -74,11 +74,15 @@ func TestChainInC(t *testing.T) {
 }
 
 func TestTimersInC(t *testing.T) {
-	prog := built(t, libev, "timers")
-	for _, job := range append(slices.Clone(timerJobs), "arm-now") {
-		t.Run(job, func(t *testing.T) {
-			p := started(t, prog, "1000", "1000000")
-			expect(t, func() (jobs.Sample, error) { return p.play(job) }, 1000)
+	for _, peer := range []peer{libev, libevent} {
+		t.Run(peer.name, func(t *testing.T) {
+			prog := built(t, peer, "timers")
+			for _, job := range append(slices.Clone(timerJobs), "arm-now") {
+				t.Run(job, func(t *testing.T) {
+					p := started(t, prog, "1000", "1000000")
+					expect(t, func() (jobs.Sample, error) { return p.play(job) }, 1000)
+				})
+			}
 		})
 	}
 }
@@ -108,8 +112,7 @@ func TestProgramFails(t *testing.T) {
 }
 
 func TestNotInstalled(t *testing.T) {
-	const want = "libev: not installed; apt-get install gcc libc6-dev libev-dev"
-	missing := func(p peer) func(*testing.T) {
+	missing := func(p peer, want string) func(*testing.T) {
 		return func(t *testing.T) {
 			_, err := p.build(t.TempDir(), "chain")
 			if !errors.As(err, new(notInstalled)) || err.Error() != want {
@@ -117,14 +120,24 @@ func TestNotInstalled(t *testing.T) {
 			}
 		}
 	}
-	p := libev
-	p.header = "no/such/header.h"
-	t.Run("header", missing(p))
-	p = libev
-	p.flags = []string{"-lno-such-library"}
-	t.Run("library", missing(p))
-	t.Setenv("PATH", t.TempDir())
-	t.Run("compiler", missing(libev))
+	for _, test := range []struct {
+		peer peer
+		want string
+	}{
+		{libev, "libev: not installed; apt-get install gcc libc6-dev libev-dev"},
+		{libevent, "libevent: not installed; apt-get install gcc libc6-dev libevent-dev"},
+	} {
+		t.Run(test.peer.name, func(t *testing.T) {
+			p := test.peer
+			p.header = "no/such/header.h"
+			t.Run("header", missing(p, test.want))
+			p = test.peer
+			p.flags = []string{"-lno-such-library"}
+			t.Run("library", missing(p, test.want))
+			t.Setenv("PATH", t.TempDir())
+			t.Run("compiler", missing(test.peer, test.want))
+		})
+	}
 }
 
 // A program that does not compile is a bug, not a peer that is not installed.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"iomux/bench/internal/jobs"
@@ -91,6 +92,7 @@ func newEchoOn(path string, flags []string, tun bool) *server {
 type session struct {
 	in *netlab.Namespace
 	*process
+	trips []time.Duration // of the latest round, with one request outstanding
 }
 
 // start starts the server s and the program, which is c/load.c.
@@ -121,11 +123,29 @@ func (s *server) startIn(in *netlab.Namespace, load *program, address string, r 
 		in.Close()
 		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}
-	return &session{in, p}, nil
+	return &session{in: in, process: p}, nil
 }
 
 // round plays one. The time on processors is that of the server.
-func (s *session) round() (jobs.Sample, error) { return s.play("round") }
+func (s *session) round() (jobs.Sample, error) {
+	sample, err := s.play("round")
+	if err != nil {
+		return sample, err
+	}
+	line, err := s.out.ReadString('\n')
+	if err != nil {
+		return sample, fmt.Errorf("the times of round trips: %w", err)
+	}
+	s.trips = s.trips[:0]
+	for text := range strings.FieldsSeq(line) {
+		ns, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return sample, fmt.Errorf("the times of round trips: %w", err)
+		}
+		s.trips = append(s.trips, time.Duration(ns))
+	}
+	return sample, nil
+}
 
 // close ends the program and the server, and reports how they did.
 func (s *session) close() error {

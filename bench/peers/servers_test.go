@@ -84,6 +84,34 @@ func TestServers(t *testing.T) {
 	})
 }
 
+// With one request outstanding it is known how long each round trip took: together they
+// are the round. With more nothing is said of them.
+func TestRoundTrips(t *testing.T) {
+	netlab.Need(t)
+	lesson, err := newLesson(t.TempDir())
+	must(t, err)
+	load := built(t, bareC, "load")
+	for _, r := range []requests{{count: 100, window: 1}, {count: 100, window: 1, spin: time.Millisecond}, {count: 100, window: 2}} {
+		s := running(t, load, lesson, r)
+		for range 2 {
+			sample, err := s.round()
+			must(t, err)
+			var sum time.Duration
+			for _, trip := range s.trips {
+				if trip <= 0 {
+					t.Errorf("%+v: a round trip of %v", r, trip)
+				}
+				sum += trip
+			}
+			if want := map[bool]int{true: r.count}[r.window == 1]; len(s.trips) != want {
+				t.Errorf("%+v: %d round trips are known, want %d", r, len(s.trips), want)
+			} else if want > 0 && (sum > sample.Wall || sum < sample.Wall/2) {
+				t.Errorf("%+v: round trips of %v in all in a round of %v", r, sum, sample.Wall)
+			}
+		}
+	}
+}
+
 // What a reply is, byte for byte, seen by another than the program that counts them.
 func TestReplyOfServers(t *testing.T) {
 	request := []byte{8, 0, 0x12, 0x66, 0x12, 0x34, 0, 1, 'o', 'd', 'd'}

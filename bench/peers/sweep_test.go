@@ -16,8 +16,11 @@ import (
 )
 
 var (
+	scanSizes  = flag.String("scan.n", "4096", "numbers of targets in BenchmarkScan, powers of two up to 65536")
+	scanRate   = flag.Int("scan.rate", 20_000, "requests in a second in BenchmarkScan")
 	sweepSizes = flag.String("sweep.n", "65534,262144", "numbers of targets in BenchmarkSweep, at most 16777215")
-	steadyTime = flag.Duration("steady.time", 3*time.Second, "length of a round of BenchmarkSteady, in whole seconds")
+	floodCount = flag.Int("flood.n", 30_000, "requests in a round of BenchmarkFlood, a third of it for nping and pro-bing")
+	steadyTime = flag.Duration("steady.time", time.Second, "length of a round of BenchmarkSteady, in whole seconds")
 )
 
 func TestMain(m *testing.M) { os.Exit(netlab.Main(m)) }
@@ -94,6 +97,9 @@ func (c *contest) compare(b *testing.B, p, reference *prober, l, ofReference loa
 	if rtt := jobs.Median(ours.rtts); rtt > 0 {
 		b.ReportMetric(rtt, "ns-rtt")
 	}
+	if p.loses {
+		b.ReportMetric(jobs.Median(ours.lost), "%lost")
+	}
 	if l.gap > 0 {
 		b.ReportMetric(100*pairs.CPU()/float64(l.gap), "%core")
 	}
@@ -111,6 +117,8 @@ func BenchmarkSweep(b *testing.B) {
 	bare = have(b, bare, err)
 	other, err := newFping(false)
 	other = have(b, other, err)
+	byHand, err := newGoping(dir, "x-net")
+	byHand = have(b, byHand, err)
 	for text := range strings.SplitSeq(*sweepSizes, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 2 || n > 1<<24-1 {
@@ -125,9 +133,9 @@ func BenchmarkSweep(b *testing.B) {
 			}
 		}
 		if n < 1<<16 {
-			against(other, echo, bare, other)
+			against(other, echo, bare, other, byHand)
 		} else {
-			against(bare, echo, bare) // fping cannot
+			against(bare, echo, bare, byHand) // fping cannot
 		}
 	}
 }
@@ -137,6 +145,9 @@ func BenchmarkFlood(b *testing.B) {
 	if c == nil {
 		return
 	}
+	if *floodCount < 3 {
+		b.Fatalf("-flood.n: %d, want 3 or more", *floodCount)
+	}
 	dir := b.TempDir()
 	echo, err := newEcho(dir)
 	echo = have(b, echo, err)
@@ -144,16 +155,26 @@ func BenchmarkFlood(b *testing.B) {
 	bare = have(b, bare, err)
 	other, err := newPing()
 	other = have(b, other, err)
-	flood := load{netip.AddrFrom4([4]byte{127, 0, 0, 1}), 1, 300_000, 0}
-	for _, p := range []*prober{echo, bare, other} {
+	byHand, err := newGoping(dir, "x-net")
+	byHand = have(b, byHand, err)
+	pinger, err := newGoping(dir, "pro-bing")
+	pinger = have(b, pinger, err)
+	raw, err := newNping()
+	raw = have(b, raw, err)
+	flood := load{netip.AddrFrom4([4]byte{127, 0, 0, 1}), 1, *floodCount, 0}
+	third := flood
+	third.count /= 3
+	run := func(p *prober, l load) {
 		if p != nil {
-			b.Run("prober="+p.name, func(b *testing.B) { c.compare(b, p, other, flood, flood) })
+			b.Run("prober="+p.name, func(b *testing.B) { c.compare(b, p, other, l, flood) })
 		}
 	}
+	for _, p := range []*prober{echo, bare, other, byHand} {
+		run(p, flood)
+	}
+	run(pinger, third)
+	run(raw, third)
 }
-
-// steadyTargets are probed once a second each.
-const steadyTargets = 4096
 
 func BenchmarkSteady(b *testing.B) {
 	c := newContest(b)
@@ -172,35 +193,83 @@ func BenchmarkSteady(b *testing.B) {
 	even = have(b, even, err)
 	burst, err := newFping(true)
 	burst = have(b, burst, err)
+	byHand, err := newGoping(dir, "x-net")
+	byHand = have(b, byHand, err)
+	pinger, err := newGoping(dir, "pro-bing")
+	pinger = have(b, pinger, err)
+	datagram, err := newGoping(dir, "pro-bing-udp")
+	datagram = have(b, datagram, err)
+	check(b, c.lab.SetPingGroups(0, 0)) // for pro-bing-udp; the others prefer raw sockets
+	targets := c.far(b).targets.Addr()
 	rounds := int(steadyTime.Seconds())
-	many := load{c.far(b), steadyTargets, rounds, time.Second / steadyTargets}
-	one := load{many.first.Next(), 1, rounds * steadyTargets, many.gap}
-	run := func(name string, p, reference *prober, l load) {
+	every := func(n int) load { return load{targets, n, rounds, time.Second / time.Duration(n)} } // second
+	many, few := every(4096), every(256)
+	one := load{targets.Next(), 1, rounds * many.n, many.gap}
+	run := func(p, reference *prober, l, ofReference load) {
 		if p != nil {
-			b.Run("n="+strconv.Itoa(l.n)+"/prober="+name, func(b *testing.B) { c.compare(b, p, reference, l, many) })
+			b.Run("n="+strconv.Itoa(l.n)+"/prober="+p.name, func(b *testing.B) {
+				if p == pinger || p == datagram {
+					needFiles(b, l.n+100)
+				}
+				c.compare(b, p, reference, l, ofReference)
+			})
 		}
 	}
-	run("echo", echo, even, many)
-	run("echo", echo, nil, one)
-	run("bare-c", bare, even, many)
-	run("fping-burst", burst, even, many)
+	for _, p := range []*prober{echo, bare, burst, byHand, pinger, datagram} {
+		run(p, even, many, many)
+	}
+	for _, p := range []*prober{echo, byHand, pinger, datagram} {
+		run(p, even, few, few)
+	}
+	run(echo, nil, one, load{})
 }
 
-// far lays a cable to a namespace whose kernel answers 4096 addresses, and returns the
-// first of them. They are behind a gateway, for ARP does not get on with thousands of
-// neighbours.
-func (c *contest) far(b *testing.B) netip.Addr {
+// far lays a wire for the length of the benchmark.
+func (c *contest) far(b *testing.B) *wire {
 	b.Helper()
-	peer, err := netlab.New()
+	w, err := newWire(c.lab)
 	check(b, err)
-	b.Cleanup(func() { peer.Close() })
-	targets, gateway := netip.MustParsePrefix("10.8.0.0/20"), netip.MustParsePrefix("10.7.0.2/24")
-	check(b, netlab.Veth(
-		netlab.End{In: c.lab, Name: "near", Addrs: []netip.Prefix{netip.MustParsePrefix("10.7.0.1/24")}},
-		netlab.End{In: peer, Name: "far", Addrs: []netip.Prefix{gateway}}))
-	check(b, peer.AddLocalRoute(targets))
-	check(b, c.lab.AddRoute(netlab.Route{Prefix: targets, Via: gateway.Addr()}))
-	return targets.Addr()
+	b.Cleanup(func() { w.close() })
+	return w
+}
+
+// BenchmarkScan compares with probers that build frames themselves. They do not look
+// whether anybody answers, so all go at the same rate.
+func BenchmarkScan(b *testing.B) {
+	c := newContest(b)
+	if c == nil {
+		return
+	}
+	if *scanRate < 1 || *scanRate > 1_000_000 {
+		b.Fatalf("-scan.rate: %d, want 1 to 1000000", *scanRate)
+	}
+	w := c.far(b)
+	stop, err := w.knock()
+	check(b, err)
+	b.Cleanup(stop)
+	dir := b.TempDir()
+	echo, err := newEcho(dir)
+	echo = have(b, echo, err)
+	bare, err := newBare(dir)
+	bare = have(b, bare, err)
+	other, err := newFping(false)
+	other = have(b, other, err)
+	mass, err := newMasscan(w)
+	mass = have(b, mass, err)
+	zm, err := newZmap(w)
+	zm = have(b, zm, err)
+	for text := range strings.SplitSeq(*scanSizes, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 2 || n > 1<<16 || n&(n-1) != 0 {
+			b.Fatalf("-scan.n: %q, want powers of two from 2 to 65536, separated by commas", text)
+		}
+		scan := load{w.targets.Addr(), n, 1, time.Second / time.Duration(*scanRate)}
+		for _, p := range []*prober{echo, bare, other, mass, zm} {
+			if p != nil && (p != other || n < 1<<16) { // fping cannot
+				b.Run(fmt.Sprintf("n=%d/prober=%s", n, p.name), func(b *testing.B) { c.compare(b, p, bare, scan, scan) })
+			}
+		}
+	}
 }
 
 // BenchmarkInFlight has a quarter of a million requests in flight, which nobody

@@ -3,8 +3,8 @@
 // and, until WRITES have been written, puts one into the next pipe. It is over
 // when every byte has been read.
 //
-// With LIBEV defined libev dispatches, else a loop over epoll(7) and nothing else.
-// Without arguments the program says what it was built with.
+// With LIBEV defined libev dispatches, with LIBEVENT libevent, else a loop over epoll(7)
+// and nothing else. Without arguments the program says what it was built with.
 
 #define _GNU_SOURCE
 #include "session.h"
@@ -74,6 +74,43 @@ static void watch(void)
 static void dispatch(void)
 {
 	ev_run(loop, 0);
+}
+
+#elif defined LIBEVENT
+#include <event2/event.h>
+#include <string.h>
+
+static struct event_base *base;
+
+static void readable(evutil_socket_t fd, short events, void *pipe)
+{
+	(void)fd, (void)events;
+	if (step((int)(intptr_t)pipe))
+		event_base_loopbreak(base);
+}
+
+static void about(void)
+{
+	printf("%s, gcc %s\n", event_get_version(), __VERSION__);
+}
+
+static void watch(void)
+{
+	base = event_base_new();
+	if (!base || strcmp(event_base_get_method(base), "epoll") != 0)
+		fail("event_base_new");
+	for (int i = 0; i < n; i++) {
+		struct event *e = event_new(base, pipes[i][0], EV_READ | EV_PERSIST, readable, (void *)(intptr_t)i);
+
+		if (!e || event_add(e, NULL) != 0)
+			fail("event_add");
+	}
+}
+
+static void dispatch(void)
+{
+	if (event_base_dispatch(base) != 0)
+		fail("event_base_dispatch");
 }
 
 #else
