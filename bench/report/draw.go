@@ -24,31 +24,99 @@ type style struct {
 	shape  draw.GlyphDrawer
 }
 
-// The colours are Okabe's and Ito's, for those who confuse some.
+// The colours are Okabe's and Ito's, for those who confuse some, and darker ones.
 var styles = []style{
 	{color.RGBA{0, 0, 0, 255}, nil, draw.CircleGlyph{}},
-	{color.RGBA{0, 114, 178, 255}, []vg.Length{7, 3}, draw.SquareGlyph{}},
-	{color.RGBA{213, 94, 0, 255}, []vg.Length{2, 2}, draw.TriangleGlyph{}},
-	{color.RGBA{0, 120, 90, 255}, []vg.Length{9, 3, 2, 3}, draw.CrossGlyph{}},
-	{color.RGBA{150, 60, 120, 255}, []vg.Length{12, 4}, draw.PyramidGlyph{}},
-	{color.RGBA{90, 90, 90, 255}, []vg.Length{9, 2, 2, 2, 2, 2}, draw.PlusGlyph{}},
-	{color.RGBA{0, 60, 110, 255}, []vg.Length{4, 4}, draw.BoxGlyph{}},
+	{color.RGBA{0, 114, 178, 255}, []vg.Length{7, 3}, corners{square, false}},
+	{color.RGBA{213, 94, 0, 255}, []vg.Length{2, 2}, corners{triangle, true}},
+	{color.RGBA{0, 120, 90, 255}, []vg.Length{9, 3, 2, 3}, corners{diamond, false}},
+	{color.RGBA{150, 60, 120, 255}, []vg.Length{12, 4}, corners{tip, true}},
+	{color.RGBA{90, 90, 90, 255}, []vg.Length{9, 2, 2, 2, 2, 2}, corners{triangle, false}},
+	{color.RGBA{0, 60, 110, 255}, []vg.Length{4, 4}, corners{square, true}},
+	{color.RGBA{170, 110, 0, 255}, []vg.Length{1, 3}, corners{tip, false}},
+	{color.RGBA{0, 90, 60, 255}, []vg.Length{16, 2, 2, 2}, corners{diamond, true}},
+	{color.RGBA{190, 50, 50, 255}, []vg.Length{5, 2, 1, 2}, corners{bar, true}},
+	{color.RGBA{70, 50, 140, 255}, []vg.Length{16, 6}, corners{bar, false}},
+	{color.RGBA{40, 40, 40, 255}, []vg.Length{3, 1}, corners{star, true}},
+}
+
+// Corners of markers, from the middle.
+var (
+	square   = []vg.Point{{X: -1, Y: 1}, {X: 1, Y: 1}, {X: 1, Y: -1}, {X: -1, Y: -1}}
+	diamond  = []vg.Point{{X: 0, Y: 1.4}, {X: 1.4, Y: 0}, {X: 0, Y: -1.4}, {X: -1.4, Y: 0}}
+	triangle = []vg.Point{{X: -1.2, Y: -1}, {X: 0, Y: 1.3}, {X: 1.2, Y: -1}}
+	tip      = []vg.Point{{X: -1.2, Y: 1}, {X: 0, Y: -1.3}, {X: 1.2, Y: 1}}
+	bar      = []vg.Point{{X: -1.5, Y: 0.5}, {X: 1.5, Y: 0.5}, {X: 1.5, Y: -0.5}, {X: -1.5, Y: -0.5}}
+	star     = []vg.Point{{X: 0, Y: 1.6}, {X: 0.4, Y: 0.4}, {X: 1.6, Y: 0}, {X: 0.4, Y: -0.4}, {X: 0, Y: -1.6}, {X: -0.4, Y: -0.4}, {X: -1.6, Y: 0}, {X: -0.4, Y: 0.4}}
+)
+
+// corners are a marker that hides the line below it. Those of gonum are thin.
+type corners struct {
+	at     []vg.Point
+	filled bool
+}
+
+func (m corners) DrawGlyph(c *draw.Canvas, sty draw.GlyphStyle, middle vg.Point) {
+	const width = 1.1
+	size := sty.Radius - width/2
+	var path vg.Path
+	path.Move(middle.Add(m.at[0].Scale(size)))
+	for _, corner := range m.at[1:] {
+		path.Line(middle.Add(corner.Scale(size)))
+	}
+	path.Close()
+	if m.filled {
+		c.Fill(path)
+		return
+	}
+	c.SetColor(color.White)
+	c.Fill(path)
+	c.SetLineStyle(draw.LineStyle{Color: sty.Color, Width: width})
+	c.Stroke(path)
 }
 
 const (
 	pictureWidth = 17 * vg.Centimeter
 	lineHeight   = 9 * vg.Centimeter
 	rowHeight    = 0.75 * vg.Centimeter
+	legendHeight = 0.65 * vg.Centimeter // of a series
 	margin       = vg.Length(6)
 	gap          = vg.Length(14) // between the plot and the legend
+	otherFonts   = 1.12          // times as wide as Liberation Sans is what a browser may take instead
 )
 
-// height of a picture of rows grows with them.
+// height of a picture of rows grows with them, with the values in a row and the legend.
 func (d *drawing) height() vg.Length {
-	if d.rows == nil {
+	if !d.rows {
 		return lineHeight
 	}
-	return 2.6*vg.Centimeter + vg.Length(len(d.rows))*rowHeight
+	crowd := max(1, 0.45*vg.Length(slices.Max(d.crowds())))
+	return max(2.6*vg.Centimeter+vg.Length(len(d.places))*rowHeight*crowd, vg.Length(len(d.series)+3)*legendHeight)
+}
+
+// crowds has the number of values at each place.
+func (d *drawing) crowds() []int {
+	if d.places == nil {
+		return nil
+	}
+	crowds := make([]int, len(d.places))
+	for _, s := range d.series {
+		for _, pt := range s.points {
+			crowds[int(pt.at)]++
+		}
+	}
+	return crowds
+}
+
+// aside is how far a value is drawn from the middle of its place, so that those which
+// share one do not hide each other: taken is how many are there already. Rows have more
+// room than lines, whose slope it changes.
+func aside(taken, crowd int, row bool) float64 {
+	step := 0.06
+	if row {
+		step = min(0.22, 0.75/float64(crowd))
+	}
+	return (float64(taken) - float64(crowd-1)/2) * step
 }
 
 // paint draws on a canvas of any kind.
@@ -62,11 +130,20 @@ func (d *drawing) paint(canvas vg.CanvasSizer) error {
 
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{220}, color.Gray{220}
-	if d.rows != nil {
+	if d.rows {
 		grid.Horizontal.Dashes = []vg.Length{1, 2}
 	}
 	p.Add(grid)
+	taken, crowds := make([]int, len(d.places)), d.crowds()
 	for i, s := range d.series {
+		s.points = slices.Clone(s.points)
+		for k, pt := range s.points {
+			if d.places != nil {
+				at := int(pt.at)
+				s.points[k].at += aside(taken[at], crowds[at], d.rows)
+				taken[at]++
+			}
+		}
 		if err := d.add(p, &legend, s, styles[i]); err != nil {
 			return err
 		}
@@ -82,7 +159,7 @@ func (d *drawing) paint(canvas vg.CanvasSizer) error {
 	c.SetColor(color.White)
 	c.Fill(c.Rectangle.Path())
 	inner := draw.Crop(c, margin, -margin, margin, -margin)
-	width := legend.Rectangle(inner).Size().X
+	width := legend.Rectangle(inner).Size().X * otherFonts
 	p.Draw(draw.Crop(inner, 0, -width-gap, 0, 0))
 	below := p.Title.TextStyle.Height(p.Title.Text) + 2*p.Title.Padding
 	legend.Draw(draw.Crop(inner, inner.Size().X-width, 0, 0, -below))
@@ -102,15 +179,15 @@ func setFonts(p *plot.Plot, legend *plot.Legend) {
 // add draws a series: its line, its markers, and whiskers from the 10th to the 90th
 // percentile.
 func (d *drawing) add(p *plot.Plot, legend *plot.Legend, s series, look style) error {
-	var at, known plotter.XYs // known are those whose spread was measured
+	var at, known plotter.XYs // known are those that have a spread
 	var spread []struct{ Low, High float64 }
 	for _, pt := range s.points {
 		xy := plotter.XY{X: pt.at, Y: pt.median}
-		if d.rows != nil {
-			xy = plotter.XY{X: pt.median, Y: float64(len(d.rows)-1) - pt.at}
+		if d.rows {
+			xy = plotter.XY{X: pt.median, Y: float64(len(d.places)-1) - pt.at}
 		}
 		at = append(at, xy)
-		if pt.spread {
+		if pt.spread && pt.low < pt.high {
 			known = append(known, xy)
 			spread = append(spread, struct{ Low, High float64 }{pt.median - pt.low, pt.high - pt.median})
 		}
@@ -123,7 +200,7 @@ func (d *drawing) add(p *plot.Plot, legend *plot.Legend, s series, look style) e
 	}
 	marks.GlyphStyle = draw.GlyphStyle{Color: look.color, Radius: 3.4, Shape: look.shape}
 	thumbnails := []plot.Thumbnailer{marks}
-	if d.rows == nil {
+	if !d.rows {
 		line, err := plotter.NewLine(at)
 		if err != nil {
 			return err
@@ -133,11 +210,11 @@ func (d *drawing) add(p *plot.Plot, legend *plot.Legend, s series, look style) e
 		thumbnails = append(thumbnails, line)
 	}
 	p.Add(marks)
-	legend.Add(s.name, thumbnails...)
+	legend.Add(shown(s.name), thumbnails...)
 	if known == nil {
 		return nil
 	}
-	if d.rows != nil {
+	if d.rows {
 		bars, err := plotter.NewXErrorBars(struct {
 			plotter.XYs
 			plotter.XErrors
@@ -184,16 +261,28 @@ func (d *drawing) setAxes(p *plot.Plot) {
 			at, values = append(at, pt.at), append(values, pt.low, pt.high)
 		}
 	}
-	if d.rows != nil {
+	var labels []string
+	for _, place := range d.places {
+		labels = append(labels, shown(place))
+	}
+	last := float64(len(labels)) - 1
+	switch {
+	case d.rows:
 		setAxis(&p.X, d.x, values)
-		labels := slices.Clone(d.rows)
 		slices.Reverse(labels)
 		p.NominalY(labels...)
-		p.Y.Min, p.Y.Max = -0.5, float64(len(d.rows))-0.5
-		return
+		p.Y.Min, p.Y.Max = -0.5, last+0.5
+		p.Y.Padding = 16 // for wider fonts
+	case labels != nil:
+		setAxis(&p.Y, d.y, values)
+		p.NominalX(labels...)
+		p.X.Label.Text, p.X.Label.Padding = d.x.label, 4
+		p.X.Width, p.Y.Padding = p.Y.Width, 0
+		p.X.Min, p.X.Max = -0.5, last+0.5
+	default:
+		setAxis(&p.X, d.x, at)
+		setAxis(&p.Y, d.y, values)
 	}
-	setAxis(&p.X, d.x, at)
-	setAxis(&p.Y, d.y, values)
 }
 
 func setAxis(a *plot.Axis, is axis, values []float64) {

@@ -4,8 +4,11 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"image/color"
 	"io"
+	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +16,7 @@ import (
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/font/liberation"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/recorder"
 )
 
@@ -131,9 +135,9 @@ func drawings(t *testing.T) []*drawing {
 	}
 	var all []*drawing
 	for _, p := range pictures {
-		d, err := r.draw(p)
-		if err != nil || d == nil {
-			t.Fatalf("%s: %v, %v; the results are to have something for every picture", p.name, d, err)
+		d := r.draw(p)
+		if d == nil || d.series == nil || d.left != nil {
+			t.Fatalf("%s: %+v; the results are to have something for every picture, and nothing that is left out", p.name, d)
 		}
 		all = append(all, d)
 	}
@@ -166,16 +170,16 @@ func TestOverlapsAreSeen(t *testing.T) {
 }
 
 func TestEveryPictureNamesAxesWithUnitsAndSeries(t *testing.T) {
-	units := []string{"µs", "MB", "second", "% of"}
+	units := []string{"µs", "ns", "MB", "second", "% of"}
 	for i, d := range drawings(t) {
 		texts := map[string]bool{}
 		all, _ := written(t, d)
 		for _, w := range all {
 			texts[w.text] = true
 		}
-		want := append([]string{d.title, d.x.label}, d.rows...)
+		want := append([]string{d.title, d.x.label}, d.places...)
 		values := d.x.label
-		if d.rows == nil {
+		if !d.rows {
 			want, values = append(want, d.y.label), d.y.label
 		}
 		for _, s := range d.series {
@@ -202,7 +206,7 @@ func TestEveryPictureNamesAxesWithUnitsAndSeries(t *testing.T) {
 func TestStylesDifferWithoutColours(t *testing.T) {
 	for i, a := range styles {
 		for _, b := range styles[:i] {
-			if reflect.DeepEqual(a.dashes, b.dashes) || reflect.TypeOf(a.shape) == reflect.TypeOf(b.shape) {
+			if reflect.DeepEqual(a.dashes, b.dashes) || reflect.DeepEqual(a.shape, b.shape) || a.color == b.color {
 				t.Errorf("styles %d: %+v and %+v", i, a, b)
 			}
 		}
@@ -244,17 +248,18 @@ func TestWhiskersAreDrawnWhereASpreadWasMeasured(t *testing.T) {
 			s.points = append(s.points, point{float64(i + 1), quantity{2, 1, 4, 3, i < spread}})
 		}
 		d := &drawing{title: "t", x: axis{"x", true}, y: axis{"y", true}, series: []series{line("epoll", 1, 5, 3, 5), s}}
+		d.series[1].points = append(d.series[1].points, point{9, quantity{2, 2, 2, 3, true}}) // which agree
 		_, paper := written(t, d)
 		strokes, _, dashed := shapes(paper, styles[1])
-		if dashed != 2 || strokes != 2+4+want {
-			t.Errorf("%d spreads: %d strokes, %d of them dashed; want %d and 2", spread, strokes, dashed, 2+4+want)
+		if dashed != 2 || strokes != 2+5+want {
+			t.Errorf("%d spreads: %d strokes, %d of them dashed; want %d and 2", spread, strokes, dashed, 2+5+want)
 		}
 	}
 }
 
 // The first style is a full circle.
 func TestMarkersAreBesideTheLabelsOfTheirRows(t *testing.T) {
-	d := &drawing{title: "t", x: axis{"µs", false}, rows: []string{"first", "second", "third"},
+	d := &drawing{title: "t", x: axis{"µs", false}, rows: true, places: []string{"first", "second", "third"},
 		series: []series{line("epoll", 0, 1, 1, 2, 2, 3)}}
 	all, s := written(t, d)
 	var at []vg.Point
@@ -266,7 +271,7 @@ func TestMarkersAreBesideTheLabelsOfTheirRows(t *testing.T) {
 	if len(at) != 4 {
 		t.Fatalf("%d circles; want three and that of the legend", len(at))
 	}
-	for i, row := range d.rows {
+	for i, row := range d.places {
 		for _, w := range all {
 			if middle := (w.Min.Y + w.Max.Y) / 2; w.text == row && (at[i].Y < middle-3 || at[i].Y > middle+3) {
 				t.Errorf("marker %d is at %v; want it beside %s, at %v", i, at[i], row, w.Rectangle)
@@ -348,6 +353,127 @@ func TestPicturesAreXMLWithFontsThatBrowsersHave(t *testing.T) {
 		}
 		if all, _ := written(t, d); texts != len(all) {
 			t.Errorf("%s: %d texts; want %d", d.title, texts, len(all))
+		}
+	}
+}
+
+// The paper is white wherever a picture is shown, on a dark page as well.
+func TestPicturesBringTheirPaper(t *testing.T) {
+	for _, d := range drawings(t) {
+		_, s := written(t, d)
+		first := slices.IndexFunc(s.Actions, func(a recorder.Action) bool { _, ok := a.(*recorder.Fill); return ok })
+		paper := s.Actions[first].(*recorder.Fill).Path
+		if c, ok := s.Actions[first-1].(*recorder.SetColor); !ok || c.Color != color.White {
+			t.Errorf("%s: the first colour is %v; want white", d.title, s.Actions[first-1])
+		}
+		if corner := (vg.Point{X: s.w, Y: s.h}); !slices.ContainsFunc(paper, func(c vg.PathComp) bool { return c.Pos == corner }) {
+			t.Errorf("%s: the first thing that is filled is %v; want all, to %v", d.title, paper, corner)
+		}
+	}
+}
+
+// Values that are the same would hide each other in a row.
+func TestValuesOfOneRowAreBesideEachOther(t *testing.T) {
+	d := &drawing{title: "t", x: axis{"µs", false}, rows: true, places: []string{"a", "b", "c", "d", "e", "f"}}
+	for i := range 4 {
+		d.series = append(d.series, line(fmt.Sprint(i), 0, 5))
+	}
+	d.series[0] = line("0", 0, 5, 1, 5)
+	if got := d.crowds(); !slices.Equal(got, []int{4, 1, 0, 0, 0, 0}) {
+		t.Errorf("crowds %v; want 4, 1 and none", got)
+	}
+	_, s := written(t, d)
+	if one := (&drawing{rows: true, places: d.places, series: d.series[:1]}).height(); s.h <= one {
+		t.Errorf("%v high; want more than %v, with one value in each row", s.h, one)
+	}
+	var circles, triangles []vg.Length // the heights of the first and of the third series
+	for _, a := range s.Actions {
+		if f, ok := a.(*recorder.Fill); !ok {
+			continue
+		} else if len(f.Path) == 3 && f.Path[1].Type == vg.ArcComp {
+			circles = append(circles, f.Path[1].Pos.Y)
+		} else if len(f.Path) == 4 {
+			triangles = append(triangles, (f.Path[0].Pos.Y+f.Path[1].Pos.Y)/2)
+		}
+	}
+	if len(circles) != 3 || len(triangles) != 2 || circles[0]-triangles[0] < 5 {
+		t.Errorf("circles at %v, triangles at %v; want the first of each apart", circles, triangles)
+	}
+	for crowd := 1; crowd <= len(styles); crowd++ {
+		for taken := range crowd {
+			at, opposite := aside(taken, crowd, true), aside(crowd-1-taken, crowd, true)
+			if at < -0.45 || at > 0.45 || math.Abs(at+opposite) > 1e-9 || taken > 0 && at-aside(taken-1, crowd, true) < 0.05 {
+				t.Errorf("%d of %d in a row is %v from its middle, and the opposite one %v", taken, crowd, at, opposite)
+			}
+		}
+	}
+}
+
+// Every style, long names and as many rows as there may be: all is still on the paper.
+func TestTheMostThatAPictureHasFits(t *testing.T) {
+	long := strings.Repeat("abcdefghij", 10)
+	rows := &drawing{title: "t", x: axis{"µs", true}, rows: true}
+	lines := &drawing{title: "t", x: axis{"n", true}, y: axis{"µs", true}}
+	columns := &drawing{title: "t", x: axis{"n", false}, y: axis{"µs", true}, places: []string{"median", "99th"}}
+	for i := range mostPlaces {
+		rows.places = append(rows.places, fmt.Sprint(i, long))
+	}
+	for i := range styles {
+		rows.series = append(rows.series, line(fmt.Sprint(i, long), float64(i), 5))
+		lines.series = append(lines.series, line(fmt.Sprint(i, "name"), 1, 5, 9, 50))
+		columns.series = append(columns.series, line(fmt.Sprint(i, "name"), 0, 5, 1, 50))
+	}
+	single := &drawing{title: "t", x: axis{"µs", true}, rows: true, places: []string{"all"}}
+	for i := range styles {
+		single.series = append(single.series, line(fmt.Sprint(i, "name"), 0, 5))
+	}
+	for _, d := range []*drawing{rows, lines, columns, single} {
+		all, s := written(t, d)
+		for _, wrong := range overlaps(all, s) {
+			t.Error(wrong)
+		}
+		lowest := s.h
+		for _, w := range all {
+			if len(w.text) > 90 {
+				t.Errorf("%q is written", w.text)
+			}
+			if w.text == shown(d.series[len(d.series)-1].name) {
+				lowest = w.Min.Y
+			}
+		}
+		if lowest < 0 || lowest == s.h {
+			t.Errorf("the last series in the legend is at %v", lowest)
+		}
+		if _, err := d.svg(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A browser without the font takes another, whose letters are wider.
+func TestThereIsRoomForWiderFonts(t *testing.T) {
+	const wider = 1.1
+	for _, d := range drawings(t) {
+		all, s := written(t, d)
+		for _, series := range d.series {
+			for _, w := range all {
+				if right := w.Min.X + (w.Max.X-w.Min.X)*wider; w.text == shown(series.name) && right > s.w {
+					t.Errorf("%s: %q would end at %v of %v", d.title, w.text, right, s.w)
+				}
+			}
+		}
+	}
+}
+
+func TestMarkersAreFilledOrHideWhatIsBelow(t *testing.T) {
+	for _, filled := range []bool{true, false} {
+		s := &sheet{w: 100, h: 100}
+		c := draw.New(s)
+		corners{diamond, filled}.DrawGlyph(&c, draw.GlyphStyle{Color: color.Black, Radius: 4}, vg.Point{X: 50, Y: 50})
+		strokes, fills, _ := shapes(s, style{color: color.Black})
+		_, hidden, _ := shapes(s, style{color: color.White})
+		if filled && (strokes != 0 || hidden != 0) || !filled && (strokes != 1 || fills != 0 || hidden != 1) {
+			t.Errorf("filled: %v: %d strokes, %d fills, %d white", filled, strokes, fills, hidden)
 		}
 	}
 }

@@ -50,3 +50,18 @@ func TestGoalsAreWhole(t *testing.T) {
 		}
 	}
 }
+
+// The names are those of real lines: a benchmark that is called otherwise would be one
+// that was not measured.
+func TestEveryGoalIsMeasured(t *testing.T) {
+	r, err := readAll([]string{"testdata/results.txt"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range goals {
+		const takesTooLong = "bench/peers Sweep/n=16777215/prober=echo"
+		if rows := r.judge(g); (rows[0].Verdict == notMeasured) != (g.of == takesTooLong) {
+			t.Errorf("%s: %v", g.of, rows[0])
+		}
+	}
+}

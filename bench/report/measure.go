@@ -13,28 +13,40 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
 // runs are the commands that measure what the page shows, for the directory of the module.
-func runs(count int, peers bool) [][]string {
-	bench := func(args ...string) []string {
-		return append([]string{"go", "test", "-run", "^$", "-timeout", "2h"}, args...)
-	}
-	all := [][]string{bench("-bench", ".", "-count", strconv.Itoa(count), "./bench")}
-	if peers {
-		in := func(args ...string) []string {
-			return append([]string{"go", "test", "-C", "bench/peers", "-run", "^$", "-timeout", "2h"}, args...)
+func runs(peers, quick bool) [][]string {
+	command := func(whole, short string, where ...string) []string {
+		args := append(append([]string{"go", "test"}, where...), "-run", "^$", "-timeout", "1h")
+		if quick {
+			whole = short
 		}
-		all = append(all,
-			in("-bench", "Chain", "-benchtime", "25x"),
-			in("-bench", "Timers", "-benchtime", "9x"),
-			in("-bench", "Flood|InFlight", "-benchtime", "5x"),
-			in("-bench", "Sweep", "-benchtime", "5x", "-sweep.n", "4096,16384,65534,262144,1048576"),
-			in("-bench", "Steady", "-benchtime", "3x", "-steady.time", "5s"),
-			in("-bench", "Server|Loops|Trip|Rules", "-benchtime", "15x", "-answer.n", "60000"))
+		return append(args, strings.Fields(whole)...)
+	}
+	all := [][]string{command("-bench . -benchtime 0.3s -count 3 ./bench", "-bench . -benchtime 1x ./bench")}
+	if !peers {
+		return all
+	}
+	for _, c := range [][2]string{
+		{"-bench Chain -benchtime 12x", "-bench Chain -benchtime 1x"},
+		{"-bench Timers -benchtime 5x -timers.n 1000000", "-bench Timers -benchtime 1x"},
+		{"-bench Sweep -benchtime 5x -sweep.n 4096,16384,65534,262144", "-bench Sweep -benchtime 1x -sweep.n 4096,65534"},
+		{"-bench Sweep -benchtime 2x -sweep.n 1048576", ""},
+		{"-bench Scan -benchtime 3x -scan.n 32768", "-bench Scan -benchtime 1x"},
+		{"-bench Flood -benchtime 5x -flood.n 200000", "-bench Flood -benchtime 1x"},
+		{"-bench Steady -benchtime 2x -steady.time 3s", "-bench Steady -benchtime 1x"},
+		{"-bench InFlight -benchtime 3x", "-bench InFlight -benchtime 1x"},
+		{"-bench Server|Loops|Trip|Rules -benchtime 15x -answer.n 60000", "-bench Server|Loops|Trip|Rules -benchtime 1x -answer.n 5000"},
+		{"-bench Datagrams -benchtime 15x -answer.n 60000", "-bench Datagrams -benchtime 1x -answer.n 5000"},
+	} {
+		if args := command(c[0], c[1], "-C", "bench/peers"); !quick || c[1] != "" {
+			all = append(all, args)
+		}
 	}
 	return all
 }
@@ -58,16 +70,18 @@ func measure(ctx context.Context, root string, commands [][]string, out string, 
 	p := newProgress(stderr, len(commands))
 	var failures []error
 	for i, args := range commands {
-		text := strings.Join(quoted(args), " ")
+		text := quoted(args...)
 		if _, err := fmt.Fprintf(saved, "command: %s\n", text); err != nil {
 			return "", err
 		}
 		p.begin(i, text)
 		err := run(ctx, args, root, io.MultiWriter(saved, p))
-		p.end()
 		if ctx.Err() != nil {
-			return file, fmt.Errorf("interrupted; what was measured before is in %s, for --from", file)
+			p.end(nil)
+			return file, combine(append(failures, saved.Close(), fmt.Errorf("interrupted in the command %d of %d; what was measured is in %s, and go run ./bench/report --from %s --out %s makes a page of it",
+				i+1, len(commands), file, quoted(file), quoted(out)))...)
 		}
+		p.end(err)
 		if err != nil {
 			failures = append(failures, fmt.Errorf("%s: %w", text, err))
 		}
@@ -92,15 +106,17 @@ func run(ctx context.Context, args []string, dir string, w io.Writer) error {
 }
 
 // quoted are arguments as a shell takes them.
-func quoted(args []string) []string {
+func quoted(args ...string) string {
 	var all []string
 	for _, a := range args {
-		if a == "" || strings.ContainsAny(a, "^$|;<> '\"\\%") {
+		if a == "" || strings.ContainsFunc(a, func(r rune) bool {
+			return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./,=:+@", r)
+		}) {
 			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}
 		all = append(all, a)
 	}
-	return all
+	return strings.Join(all, " ")
 }
 
 func moduleRoot(ctx context.Context) (string, error) {
@@ -205,10 +221,15 @@ func (p *progress) show() {
 	fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 }
 
-func (p *progress) end() {
-	if p.width == 0 {
-		fmt.Fprintf(p.w, "%d/%d %d results in %s\n", p.which, p.commands, p.lines, time.Since(p.begun).Round(time.Second))
-		return
+// end leaves a line behind if the command failed: it may take long until all have ended.
+func (p *progress) end(failed error) {
+	if p.width > 0 {
+		fmt.Fprint(p.w, "\r\x1b[K")
 	}
-	fmt.Fprint(p.w, "\r\x1b[K")
+	switch {
+	case failed != nil:
+		fmt.Fprintf(p.w, "%d/%d failed after %s, %d results: %s\n", p.which, p.commands, time.Since(p.begun).Round(time.Second), p.lines, p.command)
+	case p.width == 0:
+		fmt.Fprintf(p.w, "%d/%d %d results in %s\n", p.which, p.commands, p.lines, time.Since(p.begun).Round(time.Second))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,9 +42,13 @@ func TestWhatCommandsPrintIsSavedAfterTheMachine(t *testing.T) {
 }
 
 func TestACommandThatFailsDoesNotKeepTheOthersFromRunning(t *testing.T) {
-	file, err := measure(context.Background(), t.TempDir(), [][]string{{"sh", "-c", "echo broken >&2; exit 3"}, {"sh", "-c", printed}}, t.TempDir(), &bytes.Buffer{})
+	var stderr bytes.Buffer
+	file, err := measure(context.Background(), t.TempDir(), [][]string{{"sh", "-c", "echo broken >&2; exit 3"}, {"sh", "-c", printed}}, t.TempDir(), &stderr)
 	if err == nil || !strings.Contains(err.Error(), "exit status 3: broken") || !errors.As(err, new(*exec.ExitError)) {
 		t.Errorf("%v; want the exit status and what was said", err)
+	}
+	if !strings.Contains(stderr.String(), "1/2 failed after ") {
+		t.Errorf("progress\n%s; want that the first failed", &stderr)
 	}
 	if r, err := readAll([]string{file}); err != nil || len(r.benchmarks) != 1 {
 		t.Errorf("%v; want a result", err)
@@ -62,9 +67,12 @@ func TestAnInterruptKeepsWhatWasMeasured(t *testing.T) {
 		os.ReadFile(fifo) // until the command has printed its result
 		cancel()
 	}()
-	file, err := measure(ctx, dir, [][]string{{"sh", "-c", printed + "; echo >fifo; exec tail -f /dev/null"}, {"echo", "BenchmarkB 1 7 ns/op"}}, dir, &bytes.Buffer{})
-	if err == nil || !strings.Contains(err.Error(), "interrupted") || !strings.Contains(err.Error(), file) {
-		t.Errorf("%v; want that it was interrupted, and the file", err)
+	file, err := measure(ctx, dir, [][]string{{"sh", "-c", "echo broken >&2; exit 3"},
+		{"sh", "-c", printed + "; echo >fifo; exec tail -f /dev/null"}, {"echo", "BenchmarkB 1 7 ns/op"}}, dir, &bytes.Buffer{})
+	for _, want := range []string{"exit status 3: broken", "interrupted in the command 2 of 3", "--from " + file + " --out " + dir} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
 	}
 	text, err := os.ReadFile(file)
 	if err != nil || !strings.Contains(string(text), "\nBenchmarkA/n=1-2") || strings.Contains(string(text), "BenchmarkB") {
@@ -110,21 +118,48 @@ func TestProgressStaysOnOneLineOfTheTerminal(t *testing.T) {
 			t.Errorf("%q does not stay on a line of 40", line)
 		}
 	}
-	p.end()
+	p.end(nil)
 	if !strings.HasSuffix(b.String(), "\r\x1b[K") {
 		t.Error("the line is left behind")
+	}
+	p.end(errors.New("no"))
+	if !strings.HasSuffix(b.String(), "\r\x1b[K2/3 failed after 0s, 2 results: go test\n") {
+		t.Errorf("%q; want that it failed", &b)
+	}
+}
+
+// What is measured quickly is the same, but for what takes long at any size.
+func TestCommandsAreOfTheModulesAndMayBeShort(t *testing.T) {
+	names := func(commands [][]string) (all []string) {
+		for _, args := range commands {
+			i := slices.Index(args, "-bench")
+			if i < 0 || i+1 >= len(args) {
+				t.Fatalf("%q has no -bench", args)
+			}
+			all = append(all, args[i+1])
+		}
+		return slices.Compact(all)
+	}
+	whole, short := runs(true, false), runs(true, true)
+	if a, b := names(whole), names(short); !slices.Equal(a, b) {
+		t.Errorf("whole: %q; short: %q", a, b)
+	}
+	for _, args := range short {
+		if !slices.Contains(args, "1x") {
+			t.Errorf("%q is not short", args)
+		}
+	}
+	if alone := runs(false, false); len(alone) != 1 || !slices.Contains(alone[0], "./bench") {
+		t.Errorf("%q without peers; want ./bench alone", alone)
 	}
 }
 
 func TestCommandsCanBeCopiedIntoAShell(t *testing.T) {
-	for _, args := range append(runs(3, true), []string{"go", "a b", ""}) {
-		text := strings.Join(quoted(args), " ")
+	for _, args := range append(runs(true, false), []string{"go", "a b", "", "it's", "$HOME", "µ*", "a&b", "~"}) {
+		text := quoted(args...)
 		said, err := exec.Command("sh", "-c", "printf '%s\\n' "+text).Output()
 		if err != nil || string(said) != strings.Join(args, "\n")+"\n" {
 			t.Errorf("%s\nis %q to a shell (%v); want %q", text, said, err, args)
 		}
-	}
-	if n := len(runs(3, false)); n != 1 {
-		t.Errorf("%d commands without peers; want 1", n)
 	}
 }

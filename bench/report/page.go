@@ -2,26 +2,35 @@ package main
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"fmt"
 	"html/template"
 	"slices"
 	"strings"
+	text "text/template"
 )
 
-//go:embed page.html
-var pageText string
+//go:embed page.html page.md
+var texts embed.FS
 
-var pageTemplate = template.Must(template.New("page").Parse(pageText))
+var (
+	htmlTemplate = template.Must(template.ParseFS(texts, "page.html"))
+	// In Markdown a name could begin a column, a tag or emphasis.
+	markdownTemplate = text.Must(text.New("page.md").Funcs(text.FuncMap{"plain": strings.NewReplacer(
+		"\\", "\\\\", "|", "\\|", "*", "\\*", "_", "\\_", "`", "\\`", "[", "\\[", "<", "&lt;", "&", "&amp;").Replace}).ParseFS(texts, "page.md"))
+)
 
 // page is what the template shows.
 type page struct {
 	Verdict  string
 	Facts    []fact
+	Missing  []fact // peers that are not installed
 	Commands []string
 	Notes    []string
 	Goals    []section
 	Figures  []figure
+	Calls    table // system calls for each event, by backend
+	Against  *comparison
 	Tables   []table
 }
 
@@ -35,6 +44,7 @@ type section struct {
 type figure struct {
 	Name, Title, About string
 	Crossings          string
+	Left               []string      // what is not in it, and why
 	SVG                template.HTML // "" if nothing of it was measured
 	Wants              []string      // the benchmarks that it is drawn from
 	file               string        // the picture as a file of its own
@@ -55,7 +65,14 @@ type tableRow struct {
 
 // newPage judges, draws and lists what was measured.
 func newPage(r *results) (*page, error) {
-	p := &page{Facts: described(r.facts), Commands: r.commands, Notes: r.notes, Tables: tables(r.benchmarks)}
+	p := &page{Commands: r.commands, Notes: r.notes, Calls: calls(r.benchmarks), Tables: tables(r.benchmarks)}
+	for _, f := range described(r.facts) {
+		if strings.HasPrefix(f.Values[0], "not installed") {
+			p.Missing = append(p.Missing, f)
+		} else {
+			p.Facts = append(p.Facts, f)
+		}
+	}
 	count := map[string]int{}
 	for _, g := range goals {
 		rows := r.judge(g)
@@ -69,11 +86,11 @@ func newPage(r *results) (*page, error) {
 		}
 	}
 	p.Verdict = fmt.Sprintf("%d goals met, %d fall short, %d not measured", count[met], count[fallsShort], count[notMeasured])
+	if slices.ContainsFunc(r.commands, func(c string) bool { return strings.Contains(c, " -benchtime 1x") }) {
+		p.Verdict += ", by a quick run, in which chance has its part"
+	}
 	for _, pic := range pictures {
-		d, err := r.draw(pic)
-		if err != nil {
-			return nil, err
-		}
+		d := r.draw(pic)
 		f := figure{Name: pic.name, Title: pic.title, About: pic.about}
 		for _, s := range pic.sources {
 			if !slices.Contains(f.Wants, string(s.of)) {
@@ -81,6 +98,10 @@ func newPage(r *results) (*page, error) {
 			}
 		}
 		if d != nil {
+			f.Left = few(d.left)
+		}
+		if d != nil && d.series != nil {
+			var err error
 			if f.file, err = d.svg(); err != nil {
 				return nil, fmt.Errorf("picture %s: %w", pic.name, err)
 			}
@@ -118,9 +139,18 @@ func (d *drawing) told(first string) string {
 	return strings.Join(said, "; ") + "."
 }
 
+// few is the beginning of a list that nobody reads to its end.
+func few(all []string) []string {
+	const most = 5
+	if len(all) <= most {
+		return all
+	}
+	return append(slices.Clone(all[:most]), fmt.Sprintf("and %d more", len(all)-most))
+}
+
 // inline leaves out what only a file of its own has.
 func inline(svg string) template.HTML {
-	return template.HTML(svg[strings.Index(svg, "<svg"):])
+	return template.HTML(svg[strings.Index(svg, "<svg"):]) // gonum escapes the texts in it
 }
 
 // described has what everyone asks first at the beginning.
@@ -182,8 +212,45 @@ func zero(values []float64) bool {
 	return !slices.ContainsFunc(values, func(v float64) bool { return v != 0 })
 }
 
+// calls has a row for each benchmark whose system calls were counted, and a column for
+// each backend.
+func calls(all []*benchmark) (t table) {
+	index := map[string]int{}
+	for _, b := range all {
+		q, ok := b.quantity("syscalls/event")
+		backend := b.get("backend")
+		if !ok || backend == "" {
+			continue
+		}
+		name := strings.TrimPrefix(strings.ReplaceAll("/"+b.base+"/"+b.settings(), "/backend="+backend, ""), "/")
+		if _, ok := index[name]; !ok {
+			index[name] = len(t.Rows)
+			t.Rows = append(t.Rows, tableRow{Settings: name})
+		}
+		row := &t.Rows[index[name]]
+		if !slices.Contains(t.Units, backend) {
+			t.Units = append(t.Units, backend)
+		}
+		for len(row.Cells) <= slices.Index(t.Units, backend) {
+			row.Cells = append(row.Cells, "")
+		}
+		row.Cells[slices.Index(t.Units, backend)] = q.String()
+	}
+	for i := range t.Rows {
+		t.Rows[i].Cells = append(t.Rows[i].Cells, make([]string, len(t.Units)-len(t.Rows[i].Cells))...)
+	}
+	return t
+}
+
 func (p *page) html() ([]byte, error) {
 	var b bytes.Buffer
-	err := pageTemplate.Execute(&b, p)
+	err := htmlTemplate.Execute(&b, p)
+	return b.Bytes(), err
+}
+
+// markdown has the tables, to be pasted.
+func (p *page) markdown() ([]byte, error) {
+	var b bytes.Buffer
+	err := markdownTemplate.Execute(&b, p)
 	return b.Bytes(), err
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -147,6 +149,15 @@ func TestARowThatFallsShortSaysSo(t *testing.T) {
 	}
 }
 
+func TestAQuickRunSaysSo(t *testing.T) {
+	for times, want := range map[string]bool{"1x": true, "15x": false} {
+		p, _, _ := pageOf(t, reading(t, "command: go test -bench . -benchtime "+times+" ./bench\npkg: p\nBenchmarkA 1 5 ns/op\n"))
+		if got := strings.Contains(p.Verdict, "quick run"); got != want {
+			t.Errorf("-benchtime %s: %s", times, p.Verdict)
+		}
+	}
+}
+
 func TestWhatIsNotKnownIsSaid(t *testing.T) {
 	_, root, text := pageOf(t, reading(t, "libev: <b>4.33\npkg: p\nBenchmarkA/<i>=1 1 5 ns/op\n"))
 	got := outline(root)
@@ -175,5 +186,37 @@ func TestTablesHaveAColumnForEachMetric(t *testing.T) {
 	}
 	if want := "p A [ns/event,MB] k=1:1:5 (4–8), k=2:2:,9 (3–9)\np B [ns/op] :1:7\n"; got.String() != want {
 		t.Errorf("tables\n%s; want\n%s", got.String(), want)
+	}
+}
+
+func TestSystemCallsAreBesideEachOtherByBackend(t *testing.T) {
+	got := calls(reading(t, `pkg: iomux/bench
+BenchmarkA/backend=epoll/k=1 1 2 syscalls/event
+BenchmarkA/backend=poll/k=1 1 1 syscalls/event
+BenchmarkA/backend=poll/k=2 1 3 syscalls/event
+BenchmarkA/k=3 1 4 syscalls/event
+BenchmarkB/backend=select 1 0.5 syscalls/event
+BenchmarkC/backend=epoll 1 5 ns/event
+`).benchmarks)
+	want := table{Units: []string{"epoll", "poll", "select"}, Rows: []tableRow{
+		{"A/k=1", 0, []string{"2", "1", ""}}, {"A/k=2", 0, []string{"", "3", ""}}, {"B", 0, []string{"", "", "0.5"}}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v; want %+v", got, want)
+	}
+}
+
+func TestWhatIsNotInAPictureIsNamedBelowIt(t *testing.T) {
+	text := "pkg: iomux/bench\n"
+	for i := range 7 {
+		text += fmt.Sprintf("BenchmarkEchoWindow/window=w%d/backend=epoll 1 5 packets/s\n", i)
+	}
+	const first, fifth, sixth = "Left out: bench EchoWindow/window=w0/backend=epoll: window=w0 does not fit on the axis; ", "window=w4 does", "; and 2 more."
+	for _, text := range []string{text, text + "BenchmarkEchoWindow/window=32/backend=epoll 1 5 packets/s\n"} {
+		_, root, _ := pageOf(t, reading(t, text))
+		for _, want := range []string{first, fifth, sixth} {
+			if got := outline(root); !strings.Contains(got, want) {
+				t.Errorf("no %q in\n%s", want, got)
+			}
+		}
 	}
 }

@@ -36,6 +36,9 @@ func (b *benchmark) quantity(unit string) (q quantity, ok bool) {
 	return q, true
 }
 
+// has tells whether a value is within the spread.
+func (q quantity) has(v float64) bool { return q.low <= v && v <= q.high }
+
 // quantile is the nearest rank, as in the benchmarks.
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
@@ -77,7 +80,7 @@ func (q quantity) String() string {
 
 // number has three digits that count, or all of those before the point.
 func number(v float64) string {
-	if math.Abs(v) < 100 {
+	if math.Abs(v) < 100 || math.Abs(v) >= 1e15 {
 		return strconv.FormatFloat(v, 'g', 3, 64)
 	}
 	return grouped(strconv.FormatFloat(v, 'f', 0, 64))

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,6 +31,7 @@ type fact struct {
 
 // benchmark is all the lines with the same name.
 type benchmark struct {
+	name      string // whole
 	pkg, base string // "bench", "Chain"
 	parts     []part
 	values    map[string][]float64 // of each unit, one for each line
@@ -81,13 +82,34 @@ func readAll(files []string) (*results, error) {
 			return nil, err
 		}
 	}
+	if len(r.benchmarks) == 0 {
+		return nil, fmt.Errorf("%s: no results of benchmarks; want lines such as \"BenchmarkWake/backend=epoll-2  1000  331 ns/op\"", strings.Join(files, ", "))
+	}
 	return r, nil
 }
 
+// unfinished is a benchmark that failed, or ended with the run, where its result would be.
+var unfinished = regexp.MustCompile(`^Benchmark\S+[ \t]+(--- |panic: |fatal error: |signal: |exit status |$)`)
+
+// noted are lines that tell of benchmarks without a result.
+var noted = regexp.MustCompile(`^(--- FAIL|--- SKIP|panic: |fatal error: |signal: |FAIL\t)`)
+
 // read adds what is in a file. All that is wrong in it is one error.
 func (r *results) read(file string, text []byte) error {
+	var lines strings.Builder
+	for line := range strings.Lines(string(text)) {
+		said := strings.TrimSpace(line)
+		switch {
+		case unfinished.MatchString(strings.TrimRight(line, "\r\n")), strings.HasPrefix(line, "Benchmark") && !strings.HasSuffix(line, "\n"):
+			r.notes = append(r.notes, strings.Join(strings.Fields(said), " ")+": no result")
+			line = "\n"
+		case noted.MatchString(said):
+			r.notes = append(r.notes, strings.ReplaceAll(said, "\t", " "))
+		}
+		lines.WriteString(line)
+	}
 	var wrong []error
-	in := benchfmt.NewReader(bytes.NewReader(text), file)
+	in := benchfmt.NewReader(strings.NewReader(lines.String()), file)
 	for in.Scan() {
 		switch rec := in.Result().(type) {
 		case *benchfmt.SyntaxError:
@@ -98,13 +120,11 @@ func (r *results) read(file string, text []byte) error {
 			}
 		}
 	}
-	wrong = append(wrong, in.Err())
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "--- FAIL") || strings.HasPrefix(line, "--- SKIP") || strings.HasPrefix(line, "panic:") ||
-			strings.HasPrefix(line, "FAIL\t") {
-			r.notes = append(r.notes, strings.ReplaceAll(line, "\t", " "))
-		}
+	if err := in.Err(); err != nil {
+		wrong = append(wrong, err)
+	}
+	if most := 10; len(wrong) > most {
+		wrong = append(wrong[:most], fmt.Errorf("%s: and %d more", file, len(wrong)-most))
 	}
 	return combine(wrong...)
 }
@@ -126,7 +146,7 @@ func (r *results) add(rec *benchfmt.Result) error {
 	name := pkg + " " + rec.Name.String()
 	b := r.byName[name]
 	if b == nil {
-		b = &benchmark{pkg: pkg, values: map[string][]float64{}}
+		b = &benchmark{name: name, pkg: pkg, values: map[string][]float64{}}
 		base, parts := rec.Name.Parts()
 		b.base = string(base)
 		for _, p := range parts {

@@ -84,17 +84,45 @@ func TestWhatWasSkippedOrFailedIsNoted(t *testing.T) {
 	}
 }
 
+// go test prints the name of a benchmark before it runs, so that what ends it stands
+// where its result would be.
+func TestABenchmarkThatDidNotEndIsNotedAndTheOthersStay(t *testing.T) {
+	for text, want := range map[string]string{
+		"BenchmarkB-2   \t--- FAIL: BenchmarkB-2\n    a_test.go:1: why\n": "BenchmarkB-2 --- FAIL: BenchmarkB-2: no result",
+		"BenchmarkB-2   \tpanic: no\n":                                    "BenchmarkB-2 panic: no: no result",
+		"BenchmarkB-2   \tsignal: interrupt\n":                            "BenchmarkB-2 signal: interrupt: no result",
+		"BenchmarkB-2   \tfatal error: all goroutines are asleep\n":       "BenchmarkB-2 fatal error: all goroutines are asleep: no result",
+		"BenchmarkB-2   \texit status 2\n":                                "BenchmarkB-2 exit status 2: no result",
+		"BenchmarkB-2   \t\n":                                             "BenchmarkB-2: no result",
+		"BenchmarkB-2   \t":                                               "BenchmarkB-2: no result",
+		"BenchmarkB-2   \t10\t12":                                         "BenchmarkB-2 10 12: no result",
+	} {
+		r := reading(t, "BenchmarkA 1 5 ns/op\n"+text)
+		if len(r.benchmarks) != 1 || len(r.notes) != 1 || r.notes[0] != want {
+			t.Errorf("%q: %d benchmarks, notes %q; want 1 and %q", text, len(r.benchmarks), r.notes, want)
+		}
+	}
+}
+
+func TestManyErrorsAreNotAllTold(t *testing.T) {
+	err := (&results{byName: map[string]*benchmark{}}).read("a.txt", []byte(strings.Repeat("BenchmarkA 1 x ns/op\n", 1000)))
+	if err == nil || !strings.Contains(err.Error(), "a.txt:10:") || strings.Contains(err.Error(), "a.txt:11:") || !strings.Contains(err.Error(), "a.txt: and 990 more") {
+		t.Errorf("%v; want the first ten, and how many more there are", err)
+	}
+}
+
 func TestBadInputIsAnErrorWithItsPlace(t *testing.T) {
 	for text, want := range map[string][]string{
-		"\nBenchmarkA\tmany\t5 ns/op\n":                         {"a.txt:2", "iteration count", "want"},
-		"BenchmarkA 1 five ns/op\n":                             {"a.txt:1", "parsing measurement", "want"},
-		"BenchmarkA 1 5\n":                                      {"a.txt:1", "missing units"},
-		"BenchmarkA 1\n":                                        {"a.txt:1", "missing measurements"},
-		"BenchmarkA/k=1-2 1 NaN ns/op\n":                        {"a.txt:1", "NaN ns/op of BenchmarkA/k=1-2", "zero or more"},
-		"BenchmarkA 1 +Inf ns/op\n":                             {"a.txt:1", "+Inf ns/op"},
-		"BenchmarkA 1 -4 ns/event\n":                            {"a.txt:1", "-4 ns/event", "zero or more"},
-		"BenchmarkA 1 -4 ns/op\n\nBenchmarkB x 1 ns/op\n":       {"a.txt:1", "a.txt:3", "2 errors"},
-		"BenchmarkA 1 " + strings.Repeat("9", 400) + " ns/op\n": {"a.txt:1"},
+		"\nBenchmarkA\tmany\t5 ns/op\n":                          {"a.txt:2", "iteration count", "want"},
+		"BenchmarkA 1 five ns/op\n":                              {"a.txt:1", "parsing measurement", "want"},
+		"BenchmarkA 1 5\n":                                       {"a.txt:1", "missing units"},
+		"BenchmarkA 1\n":                                         {"a.txt:1", "missing measurements"},
+		"BenchmarkA/k=1-2 1 NaN ns/op\n":                         {"a.txt:1", "NaN ns/op of BenchmarkA/k=1-2", "zero or more"},
+		"BenchmarkA 1 +Inf ns/op\n":                              {"a.txt:1", "+Inf ns/op"},
+		"BenchmarkA 1 -4 ns/event\n":                             {"a.txt:1", "-4 ns/event", "zero or more"},
+		"BenchmarkA 1 -4 ns/op\n\nBenchmarkB x 1 ns/op\n":        {"a.txt:1", "a.txt:3", "2 errors"},
+		"BenchmarkA \t--- FAIL: BenchmarkA\nBenchmarkA 1 x ns\n": {"a.txt:2"},
+		"BenchmarkA 1 " + strings.Repeat("9", 400) + " ns/op\n":  {"a.txt:1"},
 	} {
 		err := (&results{byName: map[string]*benchmark{}}).read("a.txt", []byte(text))
 		for _, w := range want {
