@@ -43,7 +43,8 @@
 // is said; so are those of loops that spin, which look as often as time allows. TestCosts
 // compares these counts with testdata/costs.txt, and fails when one has grown.
 //
-// bench/peers, a module of its own, puts the loop beside libev and beside bare
-// loops, and the echo client beside fping and ping; bench/soak runs the loop under
+// bench/peers, a module of its own, puts the loop beside libev, libevent, gnet,
+// goroutines and bare loops, the echo client beside fping, ping, masscan, zmap and others,
+// and the server beside loops in C; bench/report makes a page of all; bench/soak runs the loop under
 // load for a long time.
 package bench

@@ -24,13 +24,13 @@ import (
 // filter of system calls is in the way).
 var uncountable = sync.OnceValue(func() error {
 	if _, err := exec.LookPath("strace"); err != nil {
-		return errors.New("system calls were not counted: strace is not installed (Debian package strace)")
+		return errors.New("strace: not installed; apt-get install strace")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), straceLimit)
 	defer cancel()
 	if out, err := straced(ctx, os.DevNull, "true").CombinedOutput(); err != nil {
 		said, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		return fmt.Errorf("system calls were not counted: strace is not permitted to trace: %v: %s", err, said)
+		return fmt.Errorf("strace: not permitted to trace, system calls are not counted: %v: %s", err, said)
 	}
 	return nil
 })
@@ -164,8 +164,8 @@ func TestCostsWithoutStrace(t *testing.T) {
 		t.Skip(err)
 	}
 	for variable, want := range map[string]string{
-		refusedVariable + "=1": "system calls were not counted: strace is not permitted to trace: ",
-		"PATH=/nowhere":        "system calls were not counted: strace is not installed (Debian package strace)",
+		refusedVariable + "=1": "strace: not permitted to trace, system calls are not counted: ",
+		"PATH=/nowhere":        "strace: not installed; apt-get install strace",
 		"LC_ALL=C":             "syscalls/event",
 	} {
 		t.Run(variable, func(t *testing.T) {

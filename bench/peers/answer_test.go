@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +12,7 @@ import (
 	"iomux/transport/netlab"
 )
 
-var answerCount = flag.Int("answer.n", 20_000, "requests in a round of the benchmarks of servers")
+var answerCount = numberFlag("answer.n", 20_000, 1, 1_000_000, "requests in a round of the benchmarks of servers")
 
 // arena is where servers are compared.
 type arena struct {
@@ -26,16 +25,17 @@ type arena struct {
 // newArena returns nil where the compiler is missing, which is said.
 func newArena(b *testing.B) *arena {
 	b.Helper()
-	netlab.Need(b)
+	netlab.Need(loud{b})
 	dir := b.TempDir()
 	load, err := bareC.build(dir, "load")
 	if missing(err) {
 		return nil
 	}
-	check(b, err)
+	must(b, err)
 	a := &arena{dir: dir, load: load}
 	a.echo, err = buildEcho(dir)
-	check(b, err)
+	must(b, err)
+	a.have(b, newEchoServer(a.echo), nil)
 	lesson, err := newLesson(dir)
 	a.lesson = a.have(b, lesson, err)
 	return a
@@ -44,7 +44,7 @@ func newArena(b *testing.B) *arena {
 // have prints what a server is, as a line of configuration for benchstat.
 func (a *arena) have(b *testing.B, s *server, err error) *server {
 	b.Helper()
-	check(b, err)
+	must(b, err)
 	fmt.Printf("%s: %s\n", s.name, s.about)
 	return s
 }
@@ -65,7 +65,7 @@ func trip(spin time.Duration) requests {
 func (a *arena) against(b *testing.B, contestant, reference *server, ours, theirs requests) {
 	play := func(s *server, r requests) *session {
 		running, err := s.start(a.load, r)
-		check(b, err)
+		must(b, err)
 		b.Cleanup(func() {
 			if err := running.close(); err != nil {
 				b.Error(err)
@@ -74,11 +74,11 @@ func (a *arena) against(b *testing.B, contestant, reference *server, ours, their
 		return running
 	}
 	c, ref := play(contestant, ours), play(reference, theirs)
-	check(b, new(jobs.Comparison).Pair(c.round, ref.round))
+	must(b, new(jobs.Comparison).Pair(c.round, ref.round))
 	var pairs jobs.Comparison
 	var trips jobs.Latencies
 	for b.Loop() {
-		check(b, pairs.Pair(c.round, ref.round))
+		must(b, pairs.Pair(c.round, ref.round))
 		trips.Add(c.trips)
 	}
 	b.ReportMetric(0, "ns/op")
@@ -96,6 +96,9 @@ func BenchmarkServer(b *testing.B) {
 	}
 	run := func(network string, s, reference *server) {
 		b.Run(fmt.Sprintf("%s/server=%s/reference=%s", network, s.name, reference.name), func(b *testing.B) {
+			if s.tun || reference.tun {
+				needTun(loud{b})
+			}
 			a.against(b, s, reference, window(), window())
 		})
 	}
@@ -130,10 +133,16 @@ func BenchmarkLoops(b *testing.B) {
 		name  string
 		serve func(path string, flags ...string) *server
 	}{{"Raw", newEchoServer}, {"TUN", newEchoTun}} {
-		for name, cpus := range map[string]int{"1": 1, "all": all} {
-			b.Run(network.name+"/loops=2/processors="+name, func(b *testing.B) {
+		for _, processors := range []struct {
+			name string
+			n    int
+		}{{"1", 1}, {"all", all}} {
+			b.Run(network.name+"/loops=2/processors="+processors.name, func(b *testing.B) {
 				two, one := network.serve(a.echo, "--loops", "2"), network.serve(a.echo, "--loops", "1")
-				one.name, one.cpus, two.cpus = "one", cpus, cpus
+				if one.tun {
+					needTun(loud{b})
+				}
+				one.name, one.cpus, two.cpus = "one", processors.n, processors.n
 				r := window()
 				r.targets = 1 << 16
 				a.against(b, two, one, r, r)
@@ -168,12 +177,13 @@ func BenchmarkRules(b *testing.B) {
 	const many = 100_000
 	file := func(n int) string {
 		path := filepath.Join(a.dir, fmt.Sprintf("rules-%d.yaml", n))
-		check(b, os.WriteFile(path, []byte(rulesFile(n)), 0o600))
+		must(b, os.WriteFile(path, []byte(rulesFile(n)), 0o600))
 		return path
 	}
 	one := newEchoTun(a.echo, "--rules", file(1))
 	one.name = "one"
 	b.Run(fmt.Sprintf("n=%d", many), func(b *testing.B) {
+		needTun(loud{b})
 		a.against(b, newEchoTun(a.echo, "--rules", file(many)), one, window(), window())
 	})
 }

@@ -1,8 +1,6 @@
 package peers
 
 import (
-	"errors"
-	"flag"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -15,35 +13,44 @@ import (
 	"iomux/mux"
 )
 
-var timerCount = flag.Int("timers.n", 100_000, "timers in BenchmarkTimers")
+var timerCount = numberFlag("timers.n", 100_000, 1, 5_000_000, "timers in BenchmarkTimers")
 
-// compare makes a benchmark of pairs of rounds, after a first one that does not
-// count.
-func compare(b *testing.B, contestant, reference jobs.Round, event string) {
-	if err := new(jobs.Comparison).Pair(contestant, reference); err != nil {
-		b.Fatal(err)
-	}
+// compare makes a benchmark of pairs of rounds with so many events, after a first one
+// that does not count.
+func compare(b *testing.B, contestant, reference jobs.Round, events int, event string) {
+	contestant, reference = counted(contestant, events), counted(reference, events)
+	must(b, new(jobs.Comparison).Pair(contestant, reference))
 	var c jobs.Comparison
 	for b.Loop() {
-		if err := c.Pair(contestant, reference); err != nil {
-			b.Fatal(err)
-		}
+		must(b, c.Pair(contestant, reference))
 	}
 	b.ReportMetric(0, "ns/op")
 	c.Report(b.ReportMetric, event, libev.name)
+}
+
+// counted fails where a round has another number of events, as then what each took tells
+// nothing.
+func counted(round jobs.Round, events int) jobs.Round {
+	if round == nil {
+		return nil
+	}
+	return func() (jobs.Sample, error) {
+		s, err := round()
+		if err == nil && s.Events != events {
+			err = fmt.Errorf("%d events in a round; want %d", s.Events, events)
+		}
+		return s, err
+	}
 }
 
 // installed builds a program for a peer and prints what it is, as a line of
 // configuration for benchstat. It returns nil if the peer is not installed.
 func installed(b *testing.B, p peer, name string) *program {
 	prog, err := p.build(b.TempDir(), name)
-	switch {
-	case errors.As(err, new(notInstalled)):
-		fmt.Println(err)
+	if missing(err) {
 		return nil
-	case err != nil:
-		b.Fatal(err)
 	}
+	must(b, err)
 	fmt.Printf("%s: %s\n", p.name, prog.about)
 	return prog
 }
@@ -59,9 +66,7 @@ func playing(b *testing.B, prog *program, command string, args ...int) jobs.Roun
 		texts = append(texts, strconv.Itoa(arg))
 	}
 	p, err := prog.start(texts...)
-	if err != nil {
-		b.Fatal(err)
-	}
+	must(b, err)
 	b.Cleanup(func() {
 		if err := p.close(); err != nil {
 			b.Error(err)
@@ -84,7 +89,7 @@ func BenchmarkChain(b *testing.B) {
 	fmt.Printf("goroutines: %s\n", runtime.Version())
 	for _, size := range []struct{ n, active int }{{100, 1}, {100, 100}, {1000, 100}, {9900, 100}} {
 		against := func(b *testing.B, contestant jobs.Round) {
-			compare(b, contestant, playing(b, libevChain, "round", size.n, size.active, writes), "event")
+			compare(b, contestant, playing(b, libevChain, "round", size.n, size.active, writes), size.active+writes, "event")
 		}
 		inC := func(p peer, prog *program) {
 			b.Run(fmt.Sprintf("n=%d/active=%d/loop=%s", size.n, size.active, p.name), func(b *testing.B) {
@@ -100,18 +105,12 @@ func BenchmarkChain(b *testing.B) {
 				b.Run(fmt.Sprintf("n=%d/active=%d/loop=%s/calls=%s", size.n, size.active, name, calls.Name), func(b *testing.B) {
 					needFiles(b, 2*size.n+100)
 					c, err := jobs.NewChain(size.n, size.active, writes, calls)
-					if err != nil {
-						b.Fatal(err)
-					}
+					must(b, err)
 					defer c.Close()
 					d, err := on(c)
-					if err != nil {
-						b.Fatal(err)
-					}
+					must(b, err)
 					defer d.Close()
-					if err := d.Attach(); err != nil {
-						b.Fatal(err)
-					}
+					must(b, d.Attach())
 					against(b, d.Round)
 				})
 			}
@@ -127,9 +126,7 @@ func BenchmarkChain(b *testing.B) {
 		b.Run(fmt.Sprintf("n=%d/active=%d/loop=goroutines", size.n, size.active), func(b *testing.B) {
 			needFiles(b, 2*size.n+100)
 			g, err := newGoroutines(size.n, size.active, writes)
-			if err != nil {
-				b.Fatal(err)
-			}
+			must(b, err)
 			defer g.close()
 			against(b, g.round)
 		})
@@ -143,24 +140,32 @@ func BenchmarkChain(b *testing.B) {
 // have. Package os has raised the limit as far as it goes.
 func needFiles(b *testing.B, n int) {
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		b.Fatal(err)
-	}
+	must(b, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	if limit.Cur < uint64(n) {
-		b.Skipf("%d descriptors needed, the hard limit is %d (RLIMIT_NOFILE)", n, limit.Max)
+		loud{b}.Skipf("%d descriptors needed, the hard limit is %d (RLIMIT_NOFILE)", n, limit.Max)
 	}
+}
+
+// loud is a benchmark that says why it is left out, which package testing does with -v
+// alone.
+type loud struct{ *testing.B }
+
+func (b loud) Skipf(format string, args ...any) {
+	b.Helper()
+	why := fmt.Sprintf(format, args...)
+	if !testing.Verbose() {
+		fmt.Printf("--- SKIP: %s: %s\n", b.Name(), why)
+	}
+	b.Skip(why)
 }
 
 func BenchmarkTimers(b *testing.B) {
 	const within = time.Second
 	n := *timerCount
-	if n < 1 {
-		b.Fatalf("-timers.n: %d, want 1 or more", n)
-	}
 	libevTimers, libeventTimers := installed(b, libev, "timers"), installed(b, libevent, "timers")
 	for _, job := range timerJobs {
 		against := func(b *testing.B, contestant jobs.Round) {
-			compare(b, contestant, playing(b, libevTimers, job, n, int(within)), "timer")
+			compare(b, contestant, playing(b, libevTimers, job, n, int(within)), n, "timer")
 		}
 		inC := func(p peer, prog *program, variant, command string) {
 			b.Run("job="+job+"/loop="+p.name+variant, func(b *testing.B) {
@@ -172,9 +177,7 @@ func BenchmarkTimers(b *testing.B) {
 		}
 		b.Run("job="+job+"/loop=iomux", func(b *testing.B) {
 			t, err := newTimers(n, within)
-			if err != nil {
-				b.Fatal(err)
-			}
+			must(b, err)
 			defer t.close()
 			against(b, func() (jobs.Sample, error) { return t.play(job) })
 		})

@@ -3,8 +3,6 @@ package peers
 import (
 	"debug/buildinfo"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 )
 
@@ -15,10 +13,9 @@ func newDatagramServers(dir string) ([]*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, "datagrams")
-	build := exec.Command("go", "build", "-o", path, "./datagrams")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", build, err, out)
+	path, err := buildGo(dir, ".", "./datagrams")
+	if err != nil {
+		return nil, err
 	}
 	gnet, err := builtWith(path, "github.com/panjf2000/gnet/v2")
 	if err != nil {

@@ -118,15 +118,15 @@ func TestLoadOfDatagramsNotices(t *testing.T) {
 // BenchmarkDatagrams compares what a reply costs a server of UDP, with 256 requests
 // outstanding and with one.
 func BenchmarkDatagrams(b *testing.B) {
-	netlab.Need(b)
+	netlab.Need(loud{b})
 	dir := b.TempDir()
 	load, err := bareC.build(dir, "load-udp")
 	if missing(err) {
 		return
 	}
-	check(b, err)
+	must(b, err)
 	servers, err := newDatagramServers(dir)
-	check(b, err)
+	must(b, err)
 	a := &arena{dir: dir, load: load}
 	for _, s := range servers {
 		a.have(b, s, nil)

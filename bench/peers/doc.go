@@ -6,16 +6,16 @@
 // in C (bare-c); its echo server with the server of a lesson about
 // epoll in C (lesson), and with loops in C that do nothing else.
 //
-//	go test -C bench/peers -bench Chain -benchtime 25x     # four minutes
-//	go test -C bench/peers -bench Timers -benchtime 9x -timers.n 1000000     # three minutes
-//	go test -C bench/peers -bench Datagrams -benchtime 25x -answer.n 100000   # five minutes
-//	go test -C bench/peers -bench 'Sweep|Flood' -benchtime 9x -flood.n 300000   # three minutes
-//	go test -C bench/peers -bench Scan -benchtime 5x -scan.n 65536       # three minutes
-//	go test -C bench/peers -bench InFlight -benchtime 3x                 # a minute
-//	go test -C bench/peers -bench Steady -benchtime 5x -steady.time 10s  # six minutes
-//	go test -C bench/peers -bench 'Server|Loops|Trip|Rules' -benchtime 25x -answer.n 100000   # six minutes
-//	go test -C bench/peers -bench Sweep -benchtime 3x -sweep.n 1048576   # two minutes
-//	go test -C bench/peers -bench Sweep -benchtime 1x -sweep.n 16777215  # ten minutes
+//	go test -C bench/peers -run '^$' -bench Chain -benchtime 25x     # four minutes
+//	go test -C bench/peers -run '^$' -bench Timers -benchtime 9x -timers.n 1000000     # three minutes
+//	go test -C bench/peers -run '^$' -bench Datagrams -benchtime 25x -answer.n 100000   # five minutes
+//	go test -C bench/peers -run '^$' -bench 'Sweep|Flood' -benchtime 9x -flood.n 300000   # three minutes
+//	go test -C bench/peers -run '^$' -bench Scan -benchtime 5x -scan.n 65536       # three minutes
+//	go test -C bench/peers -run '^$' -bench InFlight -benchtime 3x                 # a minute
+//	go test -C bench/peers -run '^$' -bench Steady -benchtime 5x -steady.time 10s  # six minutes
+//	go test -C bench/peers -run '^$' -bench 'Server|Loops|Trip|Rules' -benchtime 25x -answer.n 100000   # six minutes
+//	go test -C bench/peers -run '^$' -bench Sweep -benchtime 3x -sweep.n 1048576   # two minutes
+//	go test -C bench/peers -run '^$' -bench Sweep -benchtime 1x -sweep.n 16777215 -timeout 1h   # ten minutes
 //
 // It is a module of its own, for it compiles the programs in c/ with gcc.
 // What is not installed is left out and named with its Debian packages; all
@@ -68,7 +68,8 @@
 //
 // # Timers
 //
-// -timers.n timers, due at random within a second, the same for all loops. libevent
+// -timers.n timers, due at random within a second, the same for all loops; but for fire an
+// hour later, so that none is due within a round. libevent
 // has its precise clock (EVENT_BASE_FLAG_PRECISE_TIMER), as its own stands still for
 // milliseconds.
 //
@@ -95,12 +96,16 @@
 // lines with %lost some may be lost. Beside what is told above there are
 //
 //   - MB: the resident size at its peak (10^6 bytes), the median of the rounds.
-//   - ns-rtt: the average round-trip time, where the prober says one.
+//   - ns-rtt: the average round-trip time, as the prober says; those of fping and ping are
+//     not read.
 //   - %core: the processor time of a probe at the rate of the benchmark, also where a
 //     prober does not keep that rate.
 //   - %lost: what was not answered of what was sent.
 //   - x-fping-cpu-p10 and so on: the spread of the ratios of processor time. On a
 //     machine with other work it is narrower than that of the others.
+//
+// All rounds count, from the first one on, as each is a process of its own. Of an odd number
+// of them the median is a round.
 //
 // On a machine that had other work:
 //
@@ -132,15 +137,17 @@
 // tell more than 65,535 requests apart, so that from there on the reference is bare-c,
 // whose socket has the filters, receive buffer, time stamps and error reports of
 // echo client's. -sweep.n says which n; 1048576 and 16777215, which is 127.0.0.0/8 but for
-// its broadcast address, take long.
+// its last address, take long.
 //
 // Flood sends -flood.n requests to one address: ping -f waits for a reply before it sends
 // the next one, or for 10 ms, and the others do not. ping takes the time of sending
 // from its own clock. The kernel's time stamps of sending, which the others use, are
 // a seventh of what bare-c takes.
 //
-// Steady sends a request a second to each of 4,096 addresses, evenly, over a veth(4) to
-// a kernel that answers, for -steady.time. fping-burst is fping without an interval
+// Steady sends a request a second to each of 4,096 addresses over a veth(4) to a kernel
+// that answers, for -steady.time. fping, x-net and pro-bing send evenly, one request each
+// 244 us; echo client and bare-c send the 64 of 16 ms together, so that a part of
+// what they take less is of waking up and calling less often. fping-burst is fping without an interval
 // between targets (-i0), which sends the 4,096 at once and then sleeps. The lines of
 // n=256 do the same with 256 addresses, and those of n=1 send as many requests as to the
 // 4,096 to a single one, one at a time.
@@ -150,7 +157,7 @@
 // the kernel's filter for types, and at most 128 requests in flight, for which the
 // default receive buffer is enough. pro-bing has a Pinger for each target, as its users
 // have it, with a raw socket and a filter each, or with a ping socket each
-// (pro-bing-udp); they start evenly too. The kernel offers each reply to all the raw
+// (pro-bing-udp); they start evenly. The kernel offers each reply to all the raw
 // sockets, and each Pinger wakes up ten times a second or more for nothing, so that 256
 // targets suit it better than 4,096, where it does not keep the rate. In Flood its
 // Interval is a nanosecond. There it sends a third of the requests, as does
@@ -199,7 +206,7 @@
 // # Datagrams
 //
 // A UDP echo server (RFC 862) on the loopback interface, in place and measured as the
-// servers above; a datagram has 56 bytes. With outstanding=256 the client does not sleep,
+// servers above; a datagram has 56 bytes, and all sockets have room for the same number of them. With outstanding=256 the client does not sleep,
 // and what counts is processor time; with outstanding=1 it sleeps, and what counts is the
 // round trip.
 //

@@ -1,8 +1,8 @@
 package peers
 
 import (
-	"debug/buildinfo"
 	"fmt"
+	"runtime"
 	"strconv"
 )
 
@@ -18,18 +18,12 @@ func newGoping(dir, name string) (*prober, error) {
 	if name == "x-net" {
 		module = "golang.org/x/net"
 	}
-	built, err := buildinfo.ReadFile(path)
+	version, err := builtWith(path, module)
 	if err != nil {
 		return nil, err
 	}
-	var version string
-	for _, m := range built.Deps {
-		if m.Path == module {
-			version = m.Version
-		}
-	}
 	return &prober{
-		name: name, about: version + ", " + built.GoVersion, loses: name != "x-net",
+		name: name, about: version + ", " + runtime.Version(), loses: name != "x-net",
 		args: func(l load) []string {
 			return []string{path, name, l.first.String(), strconv.Itoa(l.n), strconv.Itoa(l.count), l.gap.String()}
 		},

@@ -48,8 +48,8 @@ type prober struct {
 	loses bool // under these loads, of which the benchmark then tells
 }
 
-// tally is what a prober says it did. rtt is the average round-trip time, 0 where it does
-// not say.
+// tally is what a prober says it did. rtt is the average round-trip time, 0 where it is
+// not known.
 type tally struct {
 	sent, answered int
 	rtt            time.Duration

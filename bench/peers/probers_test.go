@@ -1,9 +1,11 @@
 package peers
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -231,6 +233,24 @@ func TestLauncher(t *testing.T) {
 	}
 	if said, _, err := l.run(in, "/no/such/program"); !errors.As(err, &exit) || !strings.Contains(string(said), "/no/such/program") {
 		t.Errorf("no such program: %q, %v", said, err)
+	}
+}
+
+// A program does not outlive who measures it, whatever has ended that.
+func TestLauncherIsLeft(t *testing.T) {
+	_, _, l := lab(t)
+	r, w, err := os.Pipe()
+	must(t, err)
+	cmd := exec.Command(l.path, "sleep", "60")
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.Stdout = new(bytes.Buffer) // Wait waits until the program has closed it too
+	start := time.Now()
+	must(t, cmd.Start())
+	w.Close()
+	r.Close()
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 125 || time.Since(start) > 30*time.Second {
+		t.Errorf("%v after %v; want exit code 125 long before the program's end", err, time.Since(start))
 	}
 }
 

@@ -23,7 +23,7 @@ func built(t *testing.T, p peer, name string) *program {
 	return prog
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package peers
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -16,11 +15,11 @@ import (
 )
 
 var (
-	scanSizes  = flag.String("scan.n", "4096", "numbers of targets in BenchmarkScan, powers of two up to 65536")
-	scanRate   = flag.Int("scan.rate", 20_000, "requests in a second in BenchmarkScan")
-	sweepSizes = flag.String("sweep.n", "65534,262144", "numbers of targets in BenchmarkSweep, at most 16777215")
-	floodCount = flag.Int("flood.n", 30_000, "requests in a round of BenchmarkFlood, a third of it for nping and pro-bing")
-	steadyTime = flag.Duration("steady.time", time.Second, "length of a round of BenchmarkSteady, in whole seconds")
+	scanSizes  = numbersFlag("scan.n", "4096", 2, 1<<16, "numbers of targets in BenchmarkScan, powers of two")
+	scanRate   = numberFlag("scan.rate", 20_000, 200, 1_000_000, "requests in a second in BenchmarkScan")
+	sweepSizes = numbersFlag("sweep.n", "65534,262144", 2, 1<<24-1, "numbers of targets in BenchmarkSweep")
+	floodCount = numberFlag("flood.n", 30_000, 3, 1<<24, "requests in a round of BenchmarkFlood, a third of it for nping and pro-bing")
+	steadyTime = secondsFlag("steady.time", time.Second, 5*time.Minute, "length of a round of BenchmarkSteady")
 )
 
 func TestMain(m *testing.M) { os.Exit(netlab.Main(m)) }
@@ -34,23 +33,16 @@ type contest struct {
 // newContest returns nil where the compiler is missing, which is said.
 func newContest(b *testing.B) *contest {
 	b.Helper()
-	netlab.Need(b)
+	netlab.Need(loud{b})
 	l, err := newLauncher(b.TempDir())
 	if missing(err) {
 		return nil
 	}
-	check(b, err)
+	must(b, err)
 	lab, err := netlab.New()
-	check(b, err)
+	must(b, err)
 	b.Cleanup(func() { lab.Close() })
 	return &contest{lab, l}
-}
-
-func check(b *testing.B, err error) {
-	b.Helper()
-	if err != nil {
-		b.Fatal(err)
-	}
 }
 
 // missing says which program is not installed, if that is the error.
@@ -69,7 +61,7 @@ func have(b *testing.B, p *prober, err error) *prober {
 	if missing(err) {
 		return nil
 	}
-	check(b, err)
+	must(b, err)
 	fmt.Printf("%s: %s\n", p.name, p.about)
 	return p
 }
@@ -79,7 +71,8 @@ func (c *contest) rounds(p *prober, l load) *rounds {
 }
 
 // compare makes a benchmark of pairs of rounds. Without a reference there are no
-// ratios.
+// ratios. All rounds count: each is a process, for which the first is no colder than
+// the others.
 func (c *contest) compare(b *testing.B, p, reference *prober, l, ofReference load) {
 	ours := c.rounds(p, l)
 	name, theirs := "", jobs.Round(nil)
@@ -88,7 +81,7 @@ func (c *contest) compare(b *testing.B, p, reference *prober, l, ofReference loa
 	}
 	var pairs jobs.Comparison
 	for b.Loop() {
-		check(b, pairs.Pair(ours.play, theirs))
+		must(b, pairs.Pair(ours.play, theirs))
 	}
 	b.ReportMetric(0, "ns/op")
 	pairs.Report(b.ReportMetric, "probe", name)
@@ -119,12 +112,12 @@ func BenchmarkSweep(b *testing.B) {
 	other = have(b, other, err)
 	byHand, err := newGoping(dir, "x-net")
 	byHand = have(b, byHand, err)
-	for text := range strings.SplitSeq(*sweepSizes, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 2 || n > 1<<24-1 {
-			b.Fatalf("-sweep.n: %q, want numbers from 2 to %d, separated by commas", text, 1<<24-1)
+	for _, n := range *sweepSizes {
+		first := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if n == 1<<24-1 {
+			first = first.Prev() // which kernels before 5.14 take for a broadcast address
 		}
-		sweep := load{netip.AddrFrom4([4]byte{127, 0, 0, 0}), n, 1, 0}
+		sweep := load{first, n, 1, 0}
 		against := func(reference *prober, probers ...*prober) {
 			for _, p := range probers {
 				if p != nil {
@@ -144,9 +137,6 @@ func BenchmarkFlood(b *testing.B) {
 	c := newContest(b)
 	if c == nil {
 		return
-	}
-	if *floodCount < 3 {
-		b.Fatalf("-flood.n: %d, want 3 or more", *floodCount)
 	}
 	dir := b.TempDir()
 	echo, err := newEcho(dir)
@@ -181,9 +171,6 @@ func BenchmarkSteady(b *testing.B) {
 	if c == nil {
 		return
 	}
-	if *steadyTime < time.Second {
-		b.Fatalf("-steady.time: %v, want a second or more", *steadyTime)
-	}
 	dir := b.TempDir()
 	echo, err := newEcho(dir)
 	echo = have(b, echo, err)
@@ -199,7 +186,7 @@ func BenchmarkSteady(b *testing.B) {
 	pinger = have(b, pinger, err)
 	datagram, err := newGoping(dir, "pro-bing-udp")
 	datagram = have(b, datagram, err)
-	check(b, c.lab.SetPingGroups(0, 0)) // for pro-bing-udp; the others prefer raw sockets
+	must(b, c.lab.SetPingGroups(0, 0)) // for pro-bing-udp; the others prefer raw sockets
 	targets := c.far(b).targets.Addr()
 	rounds := int(steadyTime.Seconds())
 	every := func(n int) load { return load{targets, n, rounds, time.Second / time.Duration(n)} } // second
@@ -215,10 +202,10 @@ func BenchmarkSteady(b *testing.B) {
 			})
 		}
 	}
-	for _, p := range []*prober{echo, bare, burst, byHand, pinger, datagram} {
+	for _, p := range []*prober{echo, bare, even, burst, byHand, pinger, datagram} {
 		run(p, even, many, many)
 	}
-	for _, p := range []*prober{echo, byHand, pinger, datagram} {
+	for _, p := range []*prober{echo, even, byHand, pinger, datagram} {
 		run(p, even, few, few)
 	}
 	run(echo, nil, one, load{})
@@ -228,7 +215,7 @@ func BenchmarkSteady(b *testing.B) {
 func (c *contest) far(b *testing.B) *wire {
 	b.Helper()
 	w, err := newWire(c.lab)
-	check(b, err)
+	must(b, err)
 	b.Cleanup(func() { w.close() })
 	return w
 }
@@ -240,12 +227,14 @@ func BenchmarkScan(b *testing.B) {
 	if c == nil {
 		return
 	}
-	if *scanRate < 1 || *scanRate > 1_000_000 {
-		b.Fatalf("-scan.rate: %d, want 1 to 1000000", *scanRate)
+	for _, n := range *scanSizes {
+		if n&(n-1) != 0 { // which zmap and masscan take as a prefix
+			b.Fatalf("-scan.n: %d, want powers of two", n)
+		}
 	}
 	w := c.far(b)
 	stop, err := w.knock()
-	check(b, err)
+	must(b, err)
 	b.Cleanup(stop)
 	dir := b.TempDir()
 	echo, err := newEcho(dir)
@@ -258,11 +247,7 @@ func BenchmarkScan(b *testing.B) {
 	mass = have(b, mass, err)
 	zm, err := newZmap(w)
 	zm = have(b, zm, err)
-	for text := range strings.SplitSeq(*scanSizes, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 2 || n > 1<<16 || n&(n-1) != 0 {
-			b.Fatalf("-scan.n: %q, want powers of two from 2 to 65536, separated by commas", text)
-		}
+	for _, n := range *scanSizes {
 		scan := load{w.targets.Addr(), n, 1, time.Second / time.Duration(*scanRate)}
 		for _, p := range []*prober{echo, bare, other, mass, zm} {
 			if p != nil && (p != other || n < 1<<16) { // fping cannot
@@ -279,11 +264,11 @@ func BenchmarkInFlight(b *testing.B) {
 	if c == nil {
 		return
 	}
-	check(b, c.lab.SetEchoReplies(false))
+	must(b, c.lab.SetEchoReplies(false))
 	echo, err := newEcho(b.TempDir())
 	echo = have(b, echo, err)
 	silent := func(n int) float64 {
-		l := load{netip.AddrFrom4([4]byte{127, 0, 0, 0}), n, 1, 0}
+		l := load{netip.AddrFrom4([4]byte{127, 0, 0, 1}), n, 1, 0}
 		args := append(echo.args(l), "--timeout", "5s", "--window", strconv.Itoa(n))
 		said, costs, err := c.l.run(c.lab, args...)
 		t, failed := total(said)

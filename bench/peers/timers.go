@@ -31,8 +31,11 @@ func newTimers(n int, within time.Duration) (*timers, error) {
 		within: within,
 		armed:  make([]*loop.Timer, n),
 	}
-	t.make(later)
-	return t, t.stop()
+	if err := errors.Join(t.make(later), t.stop()); err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
 }
 
 func (t *timers) close() { t.l.Close() }
@@ -55,31 +58,38 @@ const later = time.Hour
 
 // play plays a round. All but fire do their work in a callback, as servers do,
 // and the time goes on until the loop is ready to wait.
-func (t *timers) play(job string) (jobs.Sample, error) {
+func (t *timers) play(job string) (s jobs.Sample, err error) {
 	switch job {
-	case "new":
-		defer t.stop()
-		return t.turn(func() error { return t.make(later) })
-	case "arm":
-		defer t.stop()
-		return t.turn(func() error { return t.arm(later) })
+	case "new", "arm":
+		work := t.arm
+		if job == "new" {
+			work = t.make
+		}
+		s, err = t.turn(func() error { return work(later) })
+		return s, errors.Join(err, t.stop())
 	case "fire":
-		t.arm(0)
+		if err := t.arm(0); err != nil {
+			return s, err
+		}
 		time.Sleep(t.within) // all are due
 		t.fired = 0
 		t.l.Post(t.l.Stop) // after the turn in which they fire
-		s, err := jobs.Timed(len(t.after), func() error { return t.l.Run(context.Background()) })
+		s, err = jobs.Timed(len(t.after), func() error { return t.l.Run(context.Background()) })
 		s.Events = t.fired
 		return s, err
 	case "reset":
-		t.arm(later)
-		defer t.stop()
-		return t.turn(t.reset)
+		if err := t.arm(later); err != nil {
+			return s, err
+		}
+		s, err = t.turn(t.reset)
+		return s, errors.Join(err, t.stop())
 	case "stop":
-		t.arm(later)
+		if err := t.arm(later); err != nil {
+			return s, err
+		}
 		return t.turn(t.stop)
 	}
-	return jobs.Sample{}, fmt.Errorf("unknown job %q", job)
+	return s, fmt.Errorf("unknown job %q", job)
 }
 
 // turn times one turn of the loop with work in it.

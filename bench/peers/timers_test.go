@@ -22,6 +22,28 @@ func TestDurations(t *testing.T) {
 	}
 }
 
+// A round that does less than was asked for does not count.
+func TestCounted(t *testing.T) {
+	round := func() (jobs.Sample, error) { return jobs.Sample{Events: 9}, nil }
+	if _, err := counted(round, 9)(); err != nil {
+		t.Error(err)
+	}
+	if _, err := counted(round, 10)(); err == nil || err.Error() != "9 events in a round; want 10" {
+		t.Errorf("9 of 10 events: %v", err)
+	}
+	ts, err := newTimers(2, time.Millisecond)
+	must(t, err)
+	defer ts.close()
+	must(t, ts.arm(later))
+	for _, job := range []string{"arm", "fire", "reset", "stop"} {
+		if s, err := ts.play(job); err == nil {
+			t.Errorf("%s while they are armed: %+v; want an error", job, s)
+		}
+		ts.stop()
+		must(t, ts.arm(later))
+	}
+}
+
 func TestTimersInGo(t *testing.T) {
 	for _, job := range timerJobs {
 		t.Run(job, func(t *testing.T) {

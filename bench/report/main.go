@@ -32,6 +32,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/hashicorp/go-multierror"
 	"github.com/spf13/cobra"
@@ -50,7 +51,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			switch {
-			case from != "":
+			case cmd.Flags().Changed("from"):
 				return report(append([]string{from}, files...), against, out, stdout)
 			case len(files) > 0:
 				return fmt.Errorf("%s: files are read with --from", files[0])
@@ -76,7 +77,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
 	if err := cmd.ExecuteContext(ctx); err != nil {

@@ -33,13 +33,13 @@ func runs(peers, quick bool) [][]string {
 		return all
 	}
 	for _, c := range [][2]string{
-		{"-bench Chain -benchtime 12x", "-bench Chain -benchtime 1x"},
+		{"-bench Chain -benchtime 13x", "-bench Chain -benchtime 1x"},
 		{"-bench Timers -benchtime 5x -timers.n 1000000", "-bench Timers -benchtime 1x"},
 		{"-bench Sweep -benchtime 5x -sweep.n 4096,16384,65534,262144", "-bench Sweep -benchtime 1x -sweep.n 4096,65534"},
-		{"-bench Sweep -benchtime 2x -sweep.n 1048576", ""},
+		{"-bench Sweep -benchtime 3x -sweep.n 1048576", ""},
 		{"-bench Scan -benchtime 3x -scan.n 32768", "-bench Scan -benchtime 1x"},
 		{"-bench Flood -benchtime 5x -flood.n 200000", "-bench Flood -benchtime 1x"},
-		{"-bench Steady -benchtime 2x -steady.time 3s", "-bench Steady -benchtime 1x"},
+		{"-bench Steady -benchtime 3x -steady.time 3s", "-bench Steady -benchtime 1x"},
 		{"-bench InFlight -benchtime 3x", "-bench InFlight -benchtime 1x"},
 		{"-bench Server|Loops|Trip|Rules -benchtime 15x -answer.n 60000", "-bench Server|Loops|Trip|Rules -benchtime 1x -answer.n 5000"},
 		{"-bench Datagrams -benchtime 15x -answer.n 60000", "-bench Datagrams -benchtime 1x -answer.n 5000"},
@@ -99,6 +99,9 @@ func run(ctx context.Context, args []string, dir string, w io.Writer) error {
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = w, &said
 	err := cmd.Run()
+	if ctx.Err() != nil { // what did not end by SIGINT
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
 	if text := strings.TrimSpace(said.String()); err != nil && text != "" {
 		return fmt.Errorf("%w: %s", err, text)
 	}

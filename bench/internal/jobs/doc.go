@@ -2,12 +2,14 @@
 // in which contestants are compared:
 //
 //	c, err := jobs.NewChain(1000, 100, 50_000, jobs.Raw)
+//	other, err := jobs.NewChain(1000, 100, 50_000, jobs.Raw)
 //	...
 //	ours, err := c.OnLoop(m)
-//	bare, err := c.OnBare()
+//	bare, err := other.OnBare()
+//	err = errors.Join(ours.Attach(), bare.Attach())
 //	var pairs jobs.Comparison
 //	for b.Loop() {
-//		pairs.Pair(ours.Round, bare.Round)
+//		err = pairs.Pair(ours.Round, bare.Round)
 //	}
 //	pairs.Report(b.ReportMetric, "event", "bare")
 package jobs

@@ -38,7 +38,7 @@ static int answer(int i, int n)
 
 int main(int argc, char **argv)
 {
-	int fd, info, on = 1;
+	int fd, info, on = 1, used = BATCH; // headers to be prepared
 
 	if (argc == 1) {
 		printf("recvmmsg, sendmmsg, gcc %s\n", __VERSION__);
@@ -56,7 +56,7 @@ int main(int argc, char **argv)
 	for (;;) {
 		int got, n = 0;
 
-		for (int i = 0; i < BATCH; i++) {
+		for (int i = 0; i < used; i++) {
 			vectors[i] = (struct iovec){packets[i], SIZE};
 			in[i].msg_hdr = (struct msghdr){.msg_name = &peers[i], .msg_namelen = sizeof peers[i], .msg_iov = &vectors[i], .msg_iovlen = 1};
 			if (info) {
@@ -65,6 +65,7 @@ int main(int argc, char **argv)
 			}
 		}
 		got = recvmmsg(fd, in, BATCH, MSG_WAITFORONE, NULL);
+		used = got < 0 ? 0 : got;
 		if (got < 0) {
 			if (errno == EINTR)
 				continue;

@@ -29,7 +29,8 @@ enum {
 	HEADER = 8,	  // of ICMP
 	DATA = 56,
 	CONTROL = 256,
-	SLOT = 32,	  // requests that are sent together where there is a gap
+	SLOT = 64,	  // requests, at most, that are sent together where there is a gap:
+	SLOT_NS = 20000000, // ns, within which they are due, as in echo client
 	PATIENCE = 1000,  // ms without a reply, after which the rest is lost
 };
 
@@ -115,6 +116,7 @@ struct batch {
 	struct sockaddr_in peers[BATCH];
 	_Alignas(struct cmsghdr) char control[BATCH][CONTROL];
 	char data[BATCH][128];
+	int used; // headers to be prepared before the next receive_batch
 };
 
 static void prepare(struct batch *b, int i, size_t length, size_t control)
@@ -197,11 +199,12 @@ static int receive_batch(int fd, struct batch *b, int flags)
 {
 	int n;
 
-	for (int i = 0; i < BATCH; i++)
+	for (int i = 0; i < b->used; i++)
 		prepare(b, i, sizeof b->data[i], CONTROL);
 	n = recvmmsg(fd, b->headers, BATCH, MSG_DONTWAIT | flags, NULL);
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
 		fail("recvmmsg");
+	b->used = n < 0 ? 0 : n;
 	return n;
 }
 
@@ -292,11 +295,11 @@ static long least(long a, long b)
 static int wait_until(int fd, short events, long long when)
 {
 	struct pollfd p = {.fd = fd, .events = events};
-	long long left = when ? when - now() : PATIENCE * 1000000LL;
-	struct timespec t = {left / 1000000000, left % 1000000000};
+	long long wait = when ? when - now() : PATIENCE * 1000000LL;
+	struct timespec t = {wait / 1000000000, wait % 1000000000};
 	int n;
 
-	if (left <= 0)
+	if (wait <= 0)
 		return 0;
 	n = ppoll(&p, 1, &t, NULL);
 	if (n < 0 && errno != EINTR)
@@ -306,10 +309,11 @@ static int wait_until(int fd, short events, long long when)
 
 int main(int argc, char **argv)
 {
-	static struct batch out, in, stamps;
+	static struct batch out, in = {.used = BATCH}, stamps = {.used = BATCH};
 	uint16_t id = (uint16_t)(getpid() | 1);
 	struct in_addr from;
-	long long start;
+	long long start, product;
+	long slot = 1;
 	int fd;
 
 	if (argc == 1) {
@@ -317,11 +321,14 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc != 5 || inet_pton(AF_INET, argv[1], &from) != 1 || (targets = (uint32_t)atol(argv[2])) < 1 ||
-	    (total = targets * atol(argv[3])) < 1 || total > UINT32_MAX || (gap = atoll(argv[4])) < 0) {
+	    (product = targets * atoll(argv[3])) < 1 || product > INT32_MAX || (gap = atoll(argv[4])) < 0) {
 		fprintf(stderr, "usage: sweep FIRST TARGETS COUNT GAP\n");
 		return 2;
 	}
+	total = product;
 	first = ntohl(from.s_addr);
+	if (gap > 0 && gap < SLOT_NS)
+		slot = least(least(SLOT, SLOT_NS / gap), targets);
 	fd = open_socket(id);
 	start = now();
 	while (answered < total) {
@@ -330,7 +337,7 @@ int main(int argc, char **argv)
 		int full = 0;
 
 		if (gap > 0 && count > 0) {
-			count = least(count, SLOT);
+			count = least(count, slot);
 			when = start + (sent + count - 1) * gap;
 			if (when > now()) {
 				wait_until(fd, POLLIN, when);

@@ -1,5 +1,5 @@
 // timers N WITHIN arms N timers of libev, or with LIBEVENT defined of libevent, that
-// are due within WITHIN nanoseconds, at random. A round is a line: "new" times how as
+// are due within WITHIN nanoseconds, at random, and but for "fire" an hour later. A round is a line: "new" times how as
 // many others are allocated and armed, "arm" how those that exist are armed, "arm-now"
 // the same with a look at the clock for each, "fire" how the loop runs them when all
 // are due, "reset" how those that are armed are armed anew, "stop" how they are
@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 #include <string.h>
+
+#define LATER (3600 * 1000000000ull) // ns, added where no timer is to fire within the round
 
 static long fired;
 
@@ -179,7 +181,7 @@ static void in_turn(void (*work)(void))
 #endif
 
 static timer *timers, **made;
-static delay *after;
+static delay *after, *soon;
 static long n;
 static uint64_t within; // nanoseconds
 
@@ -187,6 +189,12 @@ static void arm_all(void)
 {
 	for (long i = 0; i < n; i++)
 		arm(&timers[i], after[i]);
+}
+
+static void arm_soon(void)
+{
+	for (long i = 0; i < n; i++)
+		arm(&timers[i], soon[i]);
 }
 
 static void arm_now(void)
@@ -277,7 +285,7 @@ static void play(const char *command)
 	} else if (strcmp(command, "fire\n") == 0) {
 		struct timespec wait = {(time_t)(within / 1000000000), (long)(within % 1000000000)};
 
-		in_turn(arm_all);
+		in_turn(arm_soon);
 		nanosleep(&wait, NULL); // all are due
 		fired = 0;
 		start_clock();
@@ -314,11 +322,13 @@ int main(int argc, char **argv)
 	timers = calloc(n, sizeof *timers);
 	made = calloc(n, sizeof *made);
 	after = calloc(n, sizeof *after);
-	if (!timers || !made || !after)
+	soon = calloc(n, sizeof *soon);
+	if (!timers || !made || !after || !soon)
 		fail("calloc");
 	for (long i = 0; i < n; i++) {
 		random = random * 1664525u + 1013904223u;
-		after[i] = delay_of(random * within >> 32);
+		soon[i] = delay_of(random * within >> 32);
+		after[i] = delay_of(LATER + (random * within >> 32));
 		init(&timers[i]);
 	}
 	serve(play);

@@ -14,8 +14,8 @@ import (
 
 const (
 	address = "127.0.0.1:7"
-	size    = 2048    // bytes of a datagram, at most
-	buffer  = 1 << 20 // bytes of the receive buffer, as far as net.core.rmem_max permits
+	size    = 2048      // bytes of a datagram, at most
+	buffer  = 200 << 10 // bytes of the receive buffer, below the default net.core.rmem_max, past which root could go
 )
 
 var servers = map[string]func(ready func()) error{"iomux": serveIomux, "gnet": serveGnet, "goroutine": serveGoroutine}

@@ -66,6 +66,9 @@ func run(args []string) error {
 			return fmt.Errorf("%s %q: want a number from 1 to %d", []string{"TARGETS", "COUNT"}[i], args[2+i], 1<<24)
 		}
 	}
+	if l.targets > 1<<24/l.count {
+		return fmt.Errorf("TARGETS %d, COUNT %d: want up to %d requests", l.targets, l.count, 1<<24)
+	}
 	if l.gap, err = time.ParseDuration(args[4]); err != nil || l.gap < 0 {
 		return fmt.Errorf("GAP %q: want a duration such as 250us, or 0s", args[4])
 	}
