@@ -52,9 +52,17 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		RunE: func(cmd *cobra.Command, files []string) error {
 			switch {
 			case cmd.Flags().Changed("from"):
+				if cmd.Flags().Changed("quick") || cmd.Flags().Changed("peers") {
+					return errors.New("--quick and --peers say what to run; with --from nothing runs")
+				}
 				return report(append([]string{from}, files...), against, out, stdout)
 			case len(files) > 0:
 				return fmt.Errorf("%s: files are read with --from", files[0])
+			}
+			if against != "" {
+				if _, err := readAll([]string{against}); err != nil { // rather than after half an hour
+					return err
+				}
 			}
 			root, err := moduleRoot(cmd.Context())
 			if err != nil {

@@ -51,8 +51,8 @@ func TestResultsOfSeveralFilesMeet(t *testing.T) {
 		t.Fatalf("exit code %d, %s", code, &stderr)
 	}
 	page, err := os.ReadFile(filepath.Join(dir, "index.html"))
-	if err != nil || !strings.Contains(string(page), "7 (5–7)") {
-		t.Errorf("%v; want 7 (5–7) on the page", err)
+	if err != nil || !strings.Contains(string(page), "6 (5–7)") {
+		t.Errorf("%v; want 6 (5–7) on the page", err)
 	}
 }
 
@@ -140,6 +140,10 @@ func TestWrongUseIsSaid(t *testing.T) {
 		{[]string{empty}, "files are read with --from"},
 		{[]string{"--from", dir}, "is a directory"},
 		{[]string{"--from", "testdata/results.txt", "--against", empty}, empty + ": no results"},
+		{[]string{"--against", empty}, empty + ": no results"}, // before anything runs
+		{[]string{"--from", "testdata/results.txt", "--quick"}, "with --from nothing runs"},
+		{[]string{"--from", "testdata/results.txt", "--peers=false"}, "with --from nothing runs"},
+		{[]string{"--from", ""}, "no such file"},
 		{[]string{"--nothing"}, "unknown flag"},
 	} {
 		var stdout, stderr bytes.Buffer

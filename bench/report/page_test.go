@@ -184,7 +184,7 @@ func TestTablesHaveAColumnForEachMetric(t *testing.T) {
 		}
 		got.WriteString("\n")
 	}
-	if want := "p A [ns/event,MB] k=1:1:5 (4–8), k=2:2:,9 (3–9)\np B [ns/op] :1:7\n"; got.String() != want {
+	if want := "p A [ns/event,MB] k=1:1:5 (4–8), k=2:2:,6 (3–9)\np B [ns/op] :1:7\n"; got.String() != want {
 		t.Errorf("tables\n%s; want\n%s", got.String(), want)
 	}
 }

@@ -118,7 +118,7 @@ var pictures = []picture{
 		},
 	}, {
 		name: "flood", title: "Probing one target as fast as it answers", rows: true,
-		about: "Requests to one address by each prober as a process, from its start to its end; with the kernel's part.",
+		about: "Requests to one address by each prober as a process, from its start to its end; with the kernel's part. pro-bing and nping send a third of them and do not wait for replies; pro-bing then waits a second for those that are lost.",
 		x:     axis{"µs for each probe", true},
 		sources: []source{
 			{"bench/peers Flood", "cpu-ns/probe", microseconds, "", "", "on processors"},
@@ -126,7 +126,7 @@ var pictures = []picture{
 		},
 	}, {
 		name: "steady-cpu", title: "Probing each target once a second: processor", rows: true,
-		about: "The part of a core that it takes, over a veth to a kernel that answers. fping-burst sends all at once and then sleeps.",
+		about: "The part of a core that it takes, over a veth to a kernel that answers. echo and bare-c send 64 requests every 16 ms, fping-burst all at once, the others one at a time.",
 		x:     axis{"% of a core", true},
 		sources: []source{
 			{"bench/peers Steady/n=4096", "%core", itself, "", "", "4,096 targets"},

@@ -22,7 +22,7 @@ BenchmarkChain/n=10/active=1 1 500 ns/event
 BenchmarkChain/n=10/active=1/backend=select 1 500 ns/op
 `).draw(byBackend)
 	want := []series{
-		{"poll", []point{{10, quantity{2, 1, 2, 2, true}}, {1000, quantity{3, 3, 3, 1, false}}}},
+		{"poll", []point{{10, quantity{1.5, 1, 2, 2, true}}, {1000, quantity{3, 3, 3, 1, false}}}},
 		{"epoll", []point{{10, quantity{0.5, 0.5, 0.5, 1, false}}}},
 	}
 	if !reflect.DeepEqual(d.series, want) {

@@ -27,10 +27,10 @@ func (b *benchmark) quantity(unit string) (q quantity, ok bool) {
 	if len(values) == 0 {
 		return q, false
 	}
-	q = quantity{median: quantile(values, 0.5), low: quantile(values, 0.1), high: quantile(values, 0.9),
+	q = quantity{median: median(values), low: quantile(values, 0.1), high: quantile(values, 0.9),
 		lines: len(values), spread: len(values) > 1}
 	if low, high := b.values[unit+endLow], b.values[unit+endHigh]; len(low) > 0 && len(high) > 0 {
-		q.low, q.high, q.spread = quantile(low, 0.5), quantile(high, 0.5), true
+		q.low, q.high, q.spread = median(low), median(high), true
 	}
 	q.low, q.high = min(q.low, q.median), max(q.high, q.median)
 	return q, true
@@ -38,6 +38,12 @@ func (b *benchmark) quantity(unit string) (q quantity, ok bool) {
 
 // has tells whether a value is within the spread.
 func (q quantity) has(v float64) bool { return q.low <= v && v <= q.high }
+
+// median is the one in the middle, or the mean of the two there, as in the benchmarks.
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
 
 // quantile is the nearest rank, as in the benchmarks.
 func quantile(values []float64, q float64) float64 {
@@ -53,7 +59,7 @@ func (q quantity) each(f func(float64) float64) quantity {
 }
 
 // pairwise combines the lines of two benchmarks, each with the one in the same place of
-// the other's: lines of one run are close to each other in time.
+// the other's, in which both were measured with as many others before them.
 func pairwise(a, b *benchmark, unit string, f func(a, b float64) float64) (quantity, bool) {
 	as, bs := a.values[unit], b.values[unit]
 	n := min(len(as), len(bs))

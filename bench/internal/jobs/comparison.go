@@ -73,7 +73,7 @@ func (c *Comparison) Pair(contestant, reference Round) error {
 // reference for the units.
 func (c *Comparison) Report(metric func(value float64, unit string), event, reference string) {
 	spread := func(values []float64, unit string) {
-		metric(quantile(values, 0.5), unit)
+		metric(Median(values), unit)
 		metric(quantile(values, 0.1), unit+"-p10")
 		metric(quantile(values, 0.9), unit+"-p90")
 	}
@@ -81,7 +81,7 @@ func (c *Comparison) Report(metric func(value float64, unit string), event, refe
 	spread(c.cpu, "cpu-ns/"+event)
 	if len(c.ratios) > 0 {
 		spread(c.ratios, "x-"+reference)
-		metric(quantile(c.cpuRatios, 0.5), "x-"+reference+"-cpu")
+		metric(Median(c.cpuRatios), "x-"+reference+"-cpu")
 	}
 }
 
@@ -99,8 +99,11 @@ func (c *Comparison) Wall() float64 { return Median(c.wall) }
 // CPU is the contestant's median of nanoseconds on processors per event.
 func (c *Comparison) CPU() float64 { return Median(c.cpu) }
 
-// Median is the nearest rank of at least one value.
-func Median(values []float64) float64 { return quantile(values, 0.5) }
+// Median is the one in the middle of at least one value, or the mean of the two there.
+func Median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
 
 // quantile is the nearest rank.
 func quantile(values []float64, q float64) float64 {

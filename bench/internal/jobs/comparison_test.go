@@ -72,9 +72,9 @@ func TestSpread(t *testing.T) {
 		takes(&log, "ours", 5000, 1000, 9000, 2000, 4000, 7000, 3000, 10000, 6000, 8000),
 		takes(&log, "theirs", 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000))
 	expectMetrics(t, got, map[string]float64{
-		"ns/event": 6, "ns/event-p10": 2, "ns/event-p90": 9,
-		"cpu-ns/event": 12, "cpu-ns/event-p10": 4, "cpu-ns/event-p90": 18,
-		"x-libev": 6, "x-libev-p10": 2, "x-libev-p90": 9, "x-libev-cpu": 6,
+		"ns/event": 5.5, "ns/event-p10": 2, "ns/event-p90": 9,
+		"cpu-ns/event": 11, "cpu-ns/event-p10": 4, "cpu-ns/event-p90": 18,
+		"x-libev": 5.5, "x-libev-p10": 2, "x-libev-p90": 9, "x-libev-cpu": 5.5,
 	})
 }
 
